@@ -1,0 +1,65 @@
+//! `belamy import`: weights from Keras- and PyTorch-named safetensors.
+
+use crate::failure::{Failure, Result};
+use crate::output;
+use belamy_cpu::cpu;
+use belamy_gan::recipe::Recipe;
+use belamy_gan::run::{self, Plan};
+use belamy_gan::{Pair, checkpoint};
+use belamy_nn::weights::{self, Origin};
+use belamy_tensor::DType;
+use std::path::PathBuf;
+
+/// Makes a run of a recipe's network from a weight file with Keras', PyTorch's or Belamy's names.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  belamy import generator.safetensors --recipe conditional-signs64 --out runs/signs\n  belamy sample runs/signs --out signs.png")]
+pub(crate) struct Arguments {
+    /// The weight file.
+    file: PathBuf,
+    /// The recipe whose network it is.
+    #[arg(long)]
+    recipe: String,
+    /// The run's folder, new or empty.
+    #[arg(long, value_name = "RUN")]
+    out: PathBuf,
+    /// generator or discriminator; the other starts fresh.
+    #[arg(long, default_value = "generator")]
+    network: String,
+    /// Set a field of the recipe first: key=value.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let mut recipe = Recipe::named(&arguments.recipe)?;
+    for assignment in &arguments.set {
+        recipe.set(assignment)?;
+    }
+    let device = cpu();
+    let tensors = weights::read(&arguments.file, &device)?;
+    let pair = Pair::new(recipe.clone(), 1, DType::F32, &device)?;
+    let network = match arguments.network.as_str() {
+        "generator" => &pair.generator,
+        "discriminator" => &pair.discriminator,
+        other => {
+            let message = format!("--network {other}: there are generator and discriminator");
+            return Err(Failure::usage(message));
+        }
+    };
+    let origin = weights::import(network, tensors).map_err(|error| {
+        Failure::new(format!("{}: {error}", arguments.file.display()))
+    })?;
+    let plan = Plan::new(recipe, 1, &device);
+    run::claim(&arguments.out, &plan)?;
+    checkpoint::save(&pair, &arguments.out.join("checkpoints"))?;
+    let from = match origin {
+        Origin::Belamy => "Belamy",
+        Origin::Keras => "Keras",
+        Origin::Pytorch => "PyTorch",
+    };
+    output::print(&format!(
+        "imported the {} with {from}'s names into {}\n",
+        network.name(),
+        arguments.out.display()
+    ))
+}

@@ -1,0 +1,8 @@
+//! The commands, a file each: its arguments, then what it does.
+
+pub(crate) mod devices;
+pub(crate) mod import;
+pub(crate) mod recipes;
+pub(crate) mod sample;
+pub(crate) mod show;
+pub(crate) mod train;

@@ -1,0 +1,141 @@
+//! `belamy sample`: draws samples from a trained generator.
+
+use crate::device;
+use crate::failure::{Failure, Result};
+use crate::output;
+use belamy_gan::run::{self, noise_for};
+use belamy_gan::{Pair, checkpoint, files, show};
+use belamy_nn::weights;
+use belamy_tensor::{DType, Tensor};
+use std::path::{Path, PathBuf};
+
+/// Draws samples from a run's newest checkpoint.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  belamy sample runs/mnist-mlp-001 --n 100 --out digits.png\n  belamy sample runs/mnist-mlp-001 --seed 7 --out digits.safetensors")]
+pub(crate) struct Arguments {
+    /// The run's folder.
+    run: PathBuf,
+    /// How many samples.
+    #[arg(long, short, value_name = "N")]
+    n: Option<usize>,
+    /// The class of all samples, for a conditional recipe; in turn if not given.
+    #[arg(long)]
+    label: Option<u32>,
+    /// Decides the noise.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Take the noise from a safetensors file: tensor `z`, optionally `label`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["n", "seed"])]
+    noise: Option<PathBuf>,
+    /// Draw one grid even where --out is a folder.
+    #[arg(long)]
+    grid: bool,
+    /// x.png for a grid, x.safetensors for the numbers, DIR/ for a file a sample.
+    #[arg(long, value_name = "PATH", default_value = "samples.png")]
+    out: PathBuf,
+    /// auto, cpu, oracle, webgpu[:N] or cuda[:N].
+    #[arg(long, default_value = "auto")]
+    device: String,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let device = device::find(&arguments.device)?;
+    let plan = run::read_plan(&arguments.run)?;
+    let mut pair = Pair::new(plan.recipe.clone(), plan.seed, DType::F32, &device)?;
+    let newest = checkpoint::latest(&arguments.run.join("checkpoints"))?;
+    checkpoint::load_generator(&mut pair, &newest)?;
+    let (noise, labels) = match &arguments.noise {
+        Some(path) => given_noise(path, &pair)?,
+        None => {
+            let count = arguments.n.unwrap_or(64);
+            if !(1..=1_000_000).contains(&count) {
+                return Err(Failure::usage(format!("--n {count}: must be from 1 to 1000000")));
+            }
+            noise_for(&pair, count, arguments.seed)?
+        }
+    };
+    let labels = match (arguments.label, pair.recipe.classes) {
+        (None, _) => labels,
+        (Some(label), classes) if (label as usize) < classes => {
+            let count = noise.dims()[0];
+            Some(Tensor::from_slice(&vec![label; count], [count], &device)?)
+        }
+        (Some(_), 0) => {
+            return Err(Failure::usage(format!("recipe {} has no labels", plan.recipe.name)));
+        }
+        (Some(label), classes) => {
+            return Err(Failure::usage(format!("--label {label}: there are 0 to {}", classes - 1)));
+        }
+    };
+    let samples = pair.sample(&noise, labels.as_ref())?;
+    write(arguments, &pair, &samples, &noise, labels)
+}
+
+/// Noise and labels from a file, checked against the recipe.
+fn given_noise(path: &Path, pair: &Pair) -> Result<(Tensor, Option<Tensor>)> {
+    let mut tensors = weights::read(path, pair.device())?;
+    let refuse = |what: String| Failure::new(format!("{}: {what}", path.display()));
+    let noise = tensors.remove("z").ok_or_else(|| refuse("there is no tensor z in it".into()))?;
+    let latent = pair.recipe.latent;
+    if noise.shape().rank() != 2 || noise.dims()[1] != latent || noise.dims()[0] == 0 {
+        return Err(refuse(format!("z is {}, not [N, {latent}]", noise.shape())));
+    }
+    if !noise.dtype().is_float() {
+        return Err(refuse(format!("z is {}, not f32", noise.dtype())));
+    }
+    let noise = noise.to_dtype(pair.dtype())?;
+    let count = noise.dims()[0];
+    let labels = match (pair.recipe.classes, tensors.remove("label")) {
+        (0, _) => None,
+        (_, None) => Some(noise_for(pair, count, 0)?.1.expect("a conditional recipe has labels")),
+        (classes, Some(labels)) => {
+            let values = labels.to_vec::<u32>().map_err(|error| refuse(error.to_string()))?;
+            if values.len() != count || values.iter().any(|&label| label as usize >= classes) {
+                return Err(refuse(format!("label must hold {count} numbers below {classes}")));
+            }
+            Some(labels.reshape([count])?)
+        }
+    };
+    Ok((noise, labels))
+}
+
+fn write(
+    arguments: &Arguments,
+    pair: &Pair,
+    samples: &Tensor,
+    noise: &Tensor,
+    labels: Option<Tensor>,
+) -> Result<()> {
+    let out = &arguments.out;
+    let title = format!("{} samples after step {}", noise.dims()[0], pair.step);
+    let draw = |samples: &Tensor| -> Result<Vec<u8>> {
+        Ok(show::picture(&pair.recipe, samples, &title)?.png()?)
+    };
+    let is_folder = out.is_dir() || out.as_os_str().to_string_lossy().ends_with('/');
+    let extension = out.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    match extension.as_deref() {
+        _ if is_folder => {
+            std::fs::create_dir_all(out)
+                .map_err(|error| Failure::new(format!("cannot write {}: {error}", out.display())))?;
+            if arguments.grid {
+                files::write_atomically(out.join("grid.png"), &draw(samples)?)?;
+            } else {
+                for index in 0..samples.dims()[0] {
+                    let one = samples.slice(0, index, 1)?;
+                    files::write_atomically(out.join(format!("{index:06}.png")), &draw(&one)?)?;
+                }
+            }
+        }
+        Some("png") => files::write_atomically(out, &draw(samples)?)?,
+        Some("safetensors") => {
+            let mut tensors = vec![("image".to_owned(), samples.clone()), ("z".to_owned(), noise.clone())];
+            tensors.extend(labels.map(|labels| ("label".to_owned(), labels)));
+            files::write_atomically(out, &weights::to_bytes(&tensors, &[])?)?;
+        }
+        _ => {
+            let message = format!("--out {}: end it in .png, .safetensors or /", out.display());
+            return Err(Failure::usage(message));
+        }
+    }
+    output::print(&format!("{}\n", out.display()))
+}

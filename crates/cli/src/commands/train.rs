@@ -1,0 +1,211 @@
+//! `belamy train`: trains a recipe.
+
+use crate::device;
+use crate::failure::{Failure, Result};
+use crate::output;
+use crate::progress::Progress;
+use belamy_gan::recipe::Recipe;
+use belamy_gan::run::{self, Outcome, Plan, Run};
+use belamy_gan::source;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Trains a recipe: the MNIST MLP GAN on the built-in digits if none is named.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  belamy train\n  belamy train sine --seed 3 --out runs/sine\n  belamy train --resume runs/sine --steps 10000")]
+pub(crate) struct Arguments {
+    /// The recipe; `belamy recipes` lists them.
+    recipe: Option<String>,
+    /// Real samples: a folder or file, as the recipe needs.
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// auto, cpu, oracle, webgpu[:N] or cuda[:N].
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// f32, tf32 or bf16; the CPU trains in f32.
+    #[arg(long)]
+    precision: Option<String>,
+    /// Generator updates.
+    #[arg(long, value_name = "N", conflicts_with = "epochs")]
+    steps: Option<u64>,
+    /// Passes over the data, instead of steps.
+    #[arg(long, value_name = "N")]
+    epochs: Option<f64>,
+    /// Real samples in a batch.
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Decides all random numbers; below 2^63.
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// The run's folder, new or empty; runs/RECIPE-NNN if not given.
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// Go on with the run in this folder, from its newest checkpoint.
+    #[arg(long, value_name = "DIR")]
+    resume: Option<PathBuf>,
+    /// Set a field of the recipe: key=value; `belamy show --json` is not needed, mistakes are explained.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// A line of metrics each N steps.
+    #[arg(long, value_name = "N")]
+    log_every: Option<u64>,
+    /// A picture of samples each N steps; 0 for the last step only.
+    #[arg(long, value_name = "N")]
+    sample_every: Option<u64>,
+    /// A checkpoint each N steps; 0 for the last step only.
+    #[arg(long, value_name = "N")]
+    checkpoint_every: Option<u64>,
+    /// How many checkpoints to keep.
+    #[arg(long, value_name = "N")]
+    keep_checkpoints: Option<usize>,
+    /// Threads that kernels run on; 0 for all. Results do not depend on it.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+}
+
+/// What `belamy train` without a recipe runs: the first recipe, for as many steps as give digits within minutes.
+const FIRST_RECIPE: &str = "mnist-mlp";
+const FIRST_STEPS: u64 = 4_000;
+
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    device::limit_threads(arguments.threads)?;
+    let device = device::find(&arguments.device)?;
+    if let Some(precision) = arguments.precision.as_deref().filter(|&precision| precision != "f32") {
+        let what = match precision {
+            "tf32" | "bf16" => format!("device {} trains in f32, not in {precision}", device.id()),
+            _ => format!("--precision {precision}: there are f32, tf32 and bf16"),
+        };
+        return Err(Failure::usage(what));
+    }
+    let stop = stop_on_signals()?;
+    let mut progress = Progress::new();
+    let (mut run, out) = match &arguments.resume {
+        Some(out) => (resume(&arguments, out, &device)?, out.clone()),
+        None => create(&arguments, &device, &progress)?,
+    };
+    let outcome = run.train(&mut progress, &stop);
+    progress.finish();
+    let message = match outcome? {
+        Outcome::Finished { step } => format!(
+            "finished step {step}: see {} and {}\n",
+            out.join("samples").display(),
+            out.join("curves.png").display()
+        ),
+        Outcome::Stopped { step } => format!(
+            "stopped after step {step}; go on with: belamy train --resume {}\n",
+            out.display()
+        ),
+    };
+    output::print(&message)
+}
+
+/// The first SIGINT or SIGTERM asks the run to stop after its step; the second ends the program at once.
+fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            .map_err(|error| Failure::new(format!("cannot watch for signals: {error}")))?;
+    }
+    Ok(stop)
+}
+
+fn create(
+    arguments: &Arguments,
+    device: &belamy_tensor::Device,
+    progress: &Progress,
+) -> Result<(Run, PathBuf)> {
+    let name = arguments.recipe.as_deref();
+    let mut recipe = Recipe::named(name.unwrap_or(FIRST_RECIPE))?;
+    if name.is_none() {
+        recipe.steps = FIRST_STEPS;
+    }
+    adjust(&mut recipe, arguments)?;
+    let seed = arguments.seed.unwrap_or(1);
+    if seed > i64::MAX as u64 {
+        return Err(Failure::usage(format!("--seed {seed}: must be below 2^63")));
+    }
+    let data = source::load(&recipe, arguments.data.as_deref(), seed)?;
+    if let Some(epochs) = arguments.epochs {
+        recipe.steps = steps_of(epochs, &recipe, data.as_ref().map(belamy_gan::data::Dataset::samples))?;
+    }
+    recipe.check()?;
+    let out = match &arguments.out {
+        Some(out) => out.clone(),
+        None => next_folder(&recipe.name)?,
+    };
+    let path = arguments.data.as_deref().map(std::path::absolute).transpose();
+    let mut plan = Plan::new(recipe, seed, device);
+    plan.data = path.map_err(|error| Failure::new(error.to_string()))?.unwrap_or_default();
+    set_intervals(&mut plan, arguments);
+    let run = Run::create(plan, data.as_ref(), device, &out)?;
+    progress.say(&format!("training into {}", out.display()));
+    Ok((run, out))
+}
+
+/// Takes the intervals that were given on the command line.
+fn set_intervals(plan: &mut Plan, arguments: &Arguments) {
+    plan.log_every = arguments.log_every.unwrap_or(plan.log_every);
+    plan.sample_every = arguments.sample_every.unwrap_or(plan.sample_every);
+    plan.checkpoint_every = arguments.checkpoint_every.unwrap_or(plan.checkpoint_every);
+    plan.keep_checkpoints = arguments.keep_checkpoints.unwrap_or(plan.keep_checkpoints);
+}
+
+fn adjust(recipe: &mut Recipe, arguments: &Arguments) -> Result<()> {
+    for assignment in &arguments.set {
+        recipe.set(assignment)?;
+    }
+    if let Some(steps) = arguments.steps {
+        recipe.steps = steps;
+    }
+    if let Some(batch) = arguments.batch {
+        recipe.batch = batch;
+    }
+    Ok(recipe.check()?)
+}
+
+fn steps_of(epochs: f64, recipe: &Recipe, samples: Option<usize>) -> Result<u64> {
+    let Some(samples) = samples else {
+        let message = format!("recipe {} draws endless data: give --steps, not --epochs", recipe.name);
+        return Err(Failure::usage(message));
+    };
+    if !(epochs > 0.0 && epochs < 1e9) {
+        return Err(Failure::usage(format!("--epochs {epochs}: must be above 0")));
+    }
+    let a_step = (recipe.batch * recipe.discriminator_steps) as f64;
+    Ok((epochs * samples as f64 / a_step).ceil() as u64)
+}
+
+fn resume(arguments: &Arguments, out: &Path, device: &belamy_tensor::Device) -> Result<Run> {
+    let mut plan = run::read_plan(out)?;
+    if let Some(name) = arguments.recipe.as_deref().filter(|&name| name != plan.recipe.name) {
+        let message = format!("{} is a run of recipe {}, not of {name}", out.display(), plan.recipe.name);
+        return Err(Failure::usage(message));
+    }
+    let fixed = [
+        ("--batch", arguments.batch.is_some()),
+        ("--seed", arguments.seed.is_some()),
+        ("--set", !arguments.set.is_empty()),
+        ("--epochs", arguments.epochs.is_some()),
+    ];
+    if let Some((flag, _)) = fixed.into_iter().find(|(_, given)| *given) {
+        return Err(Failure::usage(format!("{flag} cannot change a run that is resumed; --steps can")));
+    }
+    if let Some(steps) = arguments.steps {
+        plan.recipe.steps = steps;
+    }
+    plan.recipe.check()?;
+    set_intervals(&mut plan, arguments);
+    let path = arguments.data.clone().or((plan.data != Path::new("")).then(|| plan.data.clone()));
+    let data = source::load(&plan.recipe, path.as_deref(), plan.seed)?;
+    Ok(Run::resume(plan, data.as_ref(), device, out)?)
+}
+
+/// runs/RECIPE-001, or the first number after it that is free.
+fn next_folder(recipe: &str) -> Result<PathBuf> {
+    (1..100_000)
+        .map(|number| PathBuf::from(format!("runs/{recipe}-{number:03}")))
+        .find(|path| !path.exists())
+        .ok_or_else(|| Failure::new("runs/ is full: give --out"))
+}

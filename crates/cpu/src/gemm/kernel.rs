@@ -1,0 +1,77 @@
+//! A micro-kernel and the loops that feed it packed panels.
+
+use super::GemmElement;
+
+/// Most elements of a micro-tile of C: 12 x 32.
+const LARGEST_TILE: usize = 384;
+
+/// Most rows of a micro-tile of C.
+const MOST_ROWS: usize = 12;
+
+/// Panels of A that are gone through for each panel of B: with 256 deep panels some 100 KiB
+/// (AVX2) or 200 KiB (AVX-512), which stay in L2.
+pub(super) const PANELS_IN_L2: usize = 16;
+
+/// Computes a micro-tile: `rows` rows (at most mr) of nr columns of C.
+///
+/// Arguments: panel of A `[k][mr]`, panel of B `[k][nr]`, the rows of C, the tile's first column
+/// in them, and whether to add to C or to overwrite it. Panics unless the panels hold the same
+/// number of whole k and each row has the columns.
+pub(super) type MicroTile<E> = fn(&[E], &[E], &mut [&mut [E]], usize, bool);
+
+/// A micro-kernel for one instruction set: the shape of its tile and its code.
+#[derive(Clone, Copy)]
+pub(crate) struct Kernel<E: 'static> {
+    /// Instruction set: "avx512", "avx2" or "portable".
+    pub(crate) name: &'static str,
+    /// Rows of a micro-tile: the lane width of packed A.
+    pub(crate) mr: usize,
+    /// Columns of a micro-tile: the lane width of packed B.
+    pub(crate) nr: usize,
+    pub(super) tile: MicroTile<E>,
+}
+
+impl<E: GemmElement> Kernel<E> {
+    /// Multiplies packed panels: `a` `[panel][depth][mr]`, `b` `[panel][depth][nr]`, into the rows
+    /// of C, whose number and length say how much of the last panels is real.
+    pub(super) fn block(
+        &self,
+        depth: usize,
+        a: &[E],
+        b: &[E],
+        c: &mut [&mut [E]],
+        accumulate: bool,
+    ) {
+        let columns = c.first().map_or(0, |row| row.len());
+        let (size_a, size_b) = (depth * self.mr, depth * self.nr);
+        let groups = c.chunks_mut(PANELS_IN_L2 * self.mr).zip(a.chunks(PANELS_IN_L2 * size_a));
+        for (c, a) in groups {
+            for (index, b) in b.chunks_exact(size_b).enumerate() {
+                let first = index * self.nr;
+                for (c, a) in c.chunks_mut(self.mr).zip(a.chunks_exact(size_a)) {
+                    if first + self.nr <= columns {
+                        (self.tile)(a, b, c, first, accumulate);
+                    } else {
+                        self.narrow_tile(a, b, c, first, accumulate);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A tile at the right edge of C: computed at full width beside C, then its real columns used.
+    fn narrow_tile(&self, a: &[E], b: &[E], c: &mut [&mut [E]], first: usize, accumulate: bool) {
+        let mut beside = [E::ZERO; LARGEST_TILE];
+        {
+            let mut rows = beside.chunks_exact_mut(self.nr);
+            let mut rows: [&mut [E]; MOST_ROWS] =
+                std::array::from_fn(|_| rows.next().unwrap_or_default());
+            (self.tile)(a, b, &mut rows[..c.len()], 0, false);
+        }
+        for (c, tile) in c.iter_mut().zip(beside.chunks_exact(self.nr)) {
+            for (c, &value) in c[first..].iter_mut().zip(tile) {
+                *c = if accumulate { *c + value } else { value };
+            }
+        }
+    }
+}

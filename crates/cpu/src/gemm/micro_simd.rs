@@ -1,0 +1,95 @@
+//! The x86 micro-kernel, written once; `micro_avx2` and `micro_avx512` fill in the instructions.
+
+/// Writes a module with `kernel()`: the micro-kernel of `$rows` x 2 vectors, if the processor has
+/// the instructions. The tile has two vectors of a row of C for each row, all in registers.
+macro_rules! micro_kernel {
+    (
+        $element:ident, $name:literal, features $features:literal, detected $detected:expr,
+        vector $vector:ident of $lanes:literal, rows $mr:literal as [$($rows:literal)*],
+        $zero:ident, $load:ident, $store:ident, $broadcast:ident, $multiply_add:ident, $add:ident
+    ) => {
+        pub(super) mod $element {
+            use std::arch::x86_64::*;
+
+            use crate::gemm::kernel::Kernel;
+
+            const MR: usize = $mr;
+            const NR: usize = 2 * $lanes;
+
+            /// The kernel, where the processor has its instructions.
+            pub(in crate::gemm) fn kernel() -> Option<Kernel<$element>> {
+                $detected.then_some(Kernel { name: $name, mr: MR, nr: NR, tile: dispatch })
+            }
+
+            /// `MicroTile`. Private: it is reached through what `kernel` returned only.
+            fn dispatch(
+                a: &[$element],
+                b: &[$element],
+                c: &mut [&mut [$element]],
+                first: usize,
+                accumulate: bool,
+            ) {
+                match c.len() {
+                    $(
+                        // SAFETY: `kernel` gave this function out, so the processor has the
+                        // instructions; `tile` has no other condition.
+                        $rows => unsafe { tile::<$rows>(a, b, c, first, accumulate) },
+                    )*
+                    rows => unreachable!("a micro-tile of {rows} rows"),
+                }
+            }
+
+            #[target_feature(enable = $features)]
+            fn tile<const ROWS: usize>(
+                a: &[$element],
+                b: &[$element],
+                c: &mut [&mut [$element]],
+                first: usize,
+                accumulate: bool,
+            ) {
+                let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<MR>(), b.as_chunks::<NR>());
+                assert!(a.len() == b.len() && a_rest.is_empty() && b_rest.is_empty());
+                let mut sums: [[$vector; 2]; ROWS] = [[$zero(); 2]; ROWS];
+                for (a, b) in a.iter().zip(b) {
+                    let [b0, b1] = load(b);
+                    for i in 0..ROWS {
+                        let a = $broadcast(a[i]);
+                        sums[i][0] = $multiply_add(a, b0, sums[i][0]);
+                        sums[i][1] = $multiply_add(a, b1, sums[i][1]);
+                    }
+                }
+                for (row, [sum0, sum1]) in c.iter_mut().zip(sums) {
+                    let row: &mut [$element; NR] =
+                        row[first..].first_chunk_mut().expect("NR columns");
+                    if accumulate {
+                        let [c0, c1] = load(row);
+                        store(row, [$add(c0, sum0), $add(c1, sum1)]);
+                    } else {
+                        store(row, [sum0, sum1]);
+                    }
+                }
+            }
+
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn load(from: &[$element; NR]) -> [$vector; 2] {
+                let from = from.as_ptr();
+                // SAFETY: the array has NR = 2 * lanes elements; the loads need no alignment.
+                unsafe { [$load(from), $load(from.add($lanes))] }
+            }
+
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn store(to: &mut [$element; NR], [v0, v1]: [$vector; 2]) {
+                let to = to.as_mut_ptr();
+                // SAFETY: the array has NR = 2 * lanes elements; the stores need no alignment.
+                unsafe {
+                    $store(to, v0);
+                    $store(to.add($lanes), v1);
+                }
+            }
+        }
+    };
+}
+
+pub(super) use micro_kernel;

@@ -1,0 +1,378 @@
+//! Matrix multiply for the CPU: packed operands, register-blocked micro-kernels, tiles on rayon.
+//!
+//! `C[m, n] = sum over k of A[m, k] * B[k, n]`, row-major and overwritten; 2 m n k FLOP.
+//!
+//! The scheme is the one of Goto and van de Geijn ("Anatomy of High-Performance Matrix
+//! Multiplication", ACM TOMS 34(3), 2008):
+//!
+//! ```text
+//! for every round of k                        (as much as the shared scratch holds)
+//!   pack the shared side                      (the one with fewer lanes; all threads)
+//!   for every tile of C                       (in parallel; a tile owns its elements)
+//!     for every block of DEPTH_BLOCK of k     (in order: the only order of summation)
+//!       pack the tile's own lanes of the other side, and stay in L2 with them
+//!       for every panel of B                  (nr columns, stays in L1)
+//!         for every panel of A                (mr rows)
+//!           micro-kernel: mr x nr of C in registers, over the block's k
+//! ```
+//!
+//! **The bits of `C[i, j]` depend on row i of A, column j of B and k alone**: not on m, n, the
+//! number of threads or the tiles. Blocks of k are summed in one order everywhere; so a batch
+//! split in any way gives the bits of the whole batch. (AVX2 and AVX-512 agree too; the portable
+//! micro-kernel rounds differently where it has no fused multiply-add.)
+//!
+//! Operands are [`Operand`]s, things that can pack themselves, so that a convolution is a matrix
+//! multiply that never writes its matrix of patches.
+
+mod element;
+mod kernel;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod micro_avx2;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod micro_avx512;
+mod micro_portable;
+#[cfg(target_arch = "x86_64")]
+mod micro_simd;
+mod pack;
+mod scratch;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+pub(crate) use element::GemmElement;
+pub(crate) use kernel::Kernel;
+use kernel::PANELS_IN_L2;
+pub(crate) use pack::{Matrix, Operand, deal_rows, interleave};
+pub(crate) use scratch::with as with_scratch;
+
+/// The instruction set of the micro-kernels on this machine: `avx512`, `avx2` or `portable`.
+pub(crate) fn instruction_set() -> &'static str {
+    f32::best_kernel().name
+}
+
+/// Longest run of k that is packed, and summed in registers, at once.
+///
+/// 256 keeps a panel of B (16 lanes of f32: 16 KiB) in half of a 32 KiB L1 cache, and divides
+/// the k of every 4 x 4 convolution whose channels are a multiple of 16.
+pub(crate) const DEPTH_BLOCK: usize = 256;
+
+/// The widest lane width of any micro-kernel.
+pub(crate) const MOST_LANES: usize = 32;
+
+/// Below this many multiply-adds the calling thread does the work alone: waking the others takes
+/// some ten microseconds, as long as the work itself.
+pub(crate) const PARALLEL_WORK: usize = 1 << 20;
+
+/// Elements of the shared side that are packed before the tiles start (4 Mi: 16 MiB of f32).
+const SHARED_ELEMENTS: usize = 1 << 22;
+
+/// Elements of partial sums that may be held when k is split for want of tiles.
+const PARTIAL_ELEMENTS: usize = 1 << 20;
+
+/// Tiles that C is cut into where it is large enough, so that unequal threads even out.
+const TILES: usize = 16;
+
+/// With fewer tiles than this, blocks of k run in parallel as well.
+const TOO_FEW_TILES: usize = 8;
+
+/// Computes `C[m, n] = A[m, k] * B[k, n]` (row-major, contiguous, overwritten) with the best
+/// micro-kernel of this processor.
+///
+/// `a` packs the m rows of A, `b` the n columns of B. `k == 0` gives zeros.
+/// Panics when `c` does not have m * n elements, or an operand is smaller than its shape: shapes
+/// are validated by the op.
+pub(crate) fn gemm<E: GemmElement>(
+    m: usize,
+    n: usize,
+    k: usize,
+    a: &impl Operand<E>,
+    b: &impl Operand<E>,
+    c: &mut [E],
+) {
+    gemm_with(E::best_kernel(), m, n, k, a, b, c);
+}
+
+/// [`gemm`] with a given micro-kernel, one of [`GemmElement::kernels`].
+pub(crate) fn gemm_with<E: GemmElement>(
+    kernel: &Kernel<E>,
+    m: usize,
+    n: usize,
+    k: usize,
+    a: &impl Operand<E>,
+    b: &impl Operand<E>,
+    c: &mut [E],
+) {
+    assert_eq!(c.len(), m * n, "gemm ({}): elements of a {m} x {n} C", kernel.name);
+    if c.is_empty() {
+        return;
+    }
+    // One column is one row of the transposed product: contiguous as it is.
+    if n == 1 && m > 1 && k > 0 {
+        return Multiply::new(kernel, 1, m, k, b, a).run(&mut [c]);
+    }
+    let mut rows: Vec<&mut [E]> = c.chunks_exact_mut(n).collect();
+    gemm_rows_with(kernel, k, a, b, &mut rows);
+}
+
+/// [`gemm`] where the rows of C lie anywhere: in the channels of a group, or at every other pixel.
+///
+/// Panics when the rows differ in length.
+pub(crate) fn gemm_rows<E: GemmElement>(
+    k: usize,
+    a: &impl Operand<E>,
+    b: &impl Operand<E>,
+    c: &mut [&mut [E]],
+) {
+    gemm_rows_with(E::best_kernel(), k, a, b, c);
+}
+
+/// [`gemm_rows`] with a given micro-kernel.
+fn gemm_rows_with<E: GemmElement>(
+    kernel: &Kernel<E>,
+    k: usize,
+    a: &impl Operand<E>,
+    b: &impl Operand<E>,
+    c: &mut [&mut [E]],
+) {
+    let (m, n) = (c.len(), c.first().map_or(0, |row| row.len()));
+    assert!(c.iter().all(|row| row.len() == n), "gemm ({}): rows of {n}", kernel.name);
+    if n == 0 {
+        return;
+    }
+    if k == 0 {
+        return c.iter_mut().for_each(|row| row.fill(E::ZERO));
+    }
+    // A few columns would leave most of a panel of B empty; as rows they waste nothing.
+    if n > kernel.nr / 2 || m <= n {
+        return Multiply::new(kernel, m, n, k, a, b).run(c);
+    }
+    scratch::with(m * n, |transposed: &mut [E]| {
+        let mut columns: Vec<&mut [E]> = transposed.chunks_exact_mut(m).collect();
+        let multiply = Multiply::new(kernel, n, m, k, b, a);
+        multiply.run(&mut columns);
+        for_each_chunk(multiply.parallel, c, 4096, |chunk, rows| {
+            for (i, row) in rows.iter_mut().enumerate() {
+                for (j, value) in row.iter_mut().enumerate() {
+                    *value = transposed[j * m + chunk * 4096 + i];
+                }
+            }
+        });
+    });
+}
+
+/// The side that is packed once for all tiles; tiles pack their own lanes of the other side.
+#[derive(Clone, Copy, PartialEq)]
+enum Shared {
+    A,
+    B,
+}
+
+/// One matrix multiply and how it is cut up; nothing here depends on the number of threads.
+struct Multiply<'a, E: 'static, A, B> {
+    kernel: &'a Kernel<E>,
+    m: usize,
+    n: usize,
+    k: usize,
+    a: &'a A,
+    b: &'a B,
+    shared: Shared,
+    /// Rows of a tile of C (all m when A is shared), a multiple of mr.
+    tile_rows: usize,
+    /// Columns of a tile of C (all n when B is shared), a multiple of nr.
+    tile_columns: usize,
+    parallel: bool,
+}
+
+impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
+    fn new(kernel: &'a Kernel<E>, m: usize, n: usize, k: usize, a: &'a A, b: &'a B) -> Self {
+        let (mr, nr) = (kernel.mr, kernel.nr);
+        let (shared, tile_rows, tile_columns) = if m < n {
+            // A tile's columns of B, times DEPTH_BLOCK, stay in L2; where they are read they are
+            // some cache lines wide.
+            (Shared::A, m, n.div_ceil(TILES).next_multiple_of(nr).clamp(4 * nr, 8 * nr))
+        } else {
+            // At least two panels, so that a panel of B is fetched into L1 for some work.
+            (Shared::B, m.div_ceil(TILES).next_multiple_of(mr).clamp(2 * mr, PANELS_IN_L2 * mr), n)
+        };
+        let parallel = m.saturating_mul(n).saturating_mul(k) >= PARALLEL_WORK;
+        Self { kernel, m, n, k, a, b, shared, tile_rows, tile_columns, parallel }
+    }
+
+    fn run(&self, c: &mut [&mut [E]]) {
+        let (lanes, width) = match self.shared {
+            Shared::A => (self.m, self.kernel.mr),
+            Shared::B => (self.n, self.kernel.nr),
+        };
+        let panels = lanes.div_ceil(width);
+        let stride = panels * width; // elements of the shared side for each k
+        let blocks = self.k.div_ceil(DEPTH_BLOCK);
+        let blocks_per_round = (SHARED_ELEMENTS / (stride * DEPTH_BLOCK)).clamp(1, blocks);
+        let round = blocks_per_round * DEPTH_BLOCK;
+        scratch::with(stride * self.k.min(round), |packed| {
+            for start in (0..self.k).step_by(round) {
+                let depth = start..self.k.min(start + round);
+                let packed = &mut packed[..stride * depth.len()];
+                self.pack_shared(lanes, width, depth.clone(), packed);
+                self.multiply_round(depth, stride, packed, c);
+            }
+        });
+    }
+
+    /// Packs `lanes` x `depth` of the shared side: blocks of k, in each the panels of all lanes.
+    fn pack_shared(&self, lanes: usize, width: usize, depth: Range<usize>, packed: &mut [E]) {
+        let stride = lanes.next_multiple_of(width);
+        for_each_chunk(self.parallel, packed, stride * DEPTH_BLOCK, |block, packed| {
+            let depth = block_range(&depth, block);
+            // Some panels at a time: they are then read some cache lines at a time.
+            let group = 4 * width;
+            for_each_chunk(self.parallel, packed, group * depth.len(), |index, packed| {
+                let lanes = index * group..lanes.min((index + 1) * group);
+                match self.shared {
+                    Shared::A => self.a.pack(lanes, depth.clone(), packed, width),
+                    Shared::B => self.b.pack(lanes, depth.clone(), packed, width),
+                }
+            });
+        });
+    }
+
+    /// Adds (at k = 0: writes) the products over `depth` to C.
+    fn multiply_round(&self, depth: Range<usize>, stride: usize, packed: &[E], c: &mut [&mut [E]]) {
+        let blocks = depth.len().div_ceil(DEPTH_BLOCK);
+        let tiles = self.m.div_ceil(self.tile_rows) * self.n.div_ceil(self.tile_columns);
+        let elements = self.m * self.n;
+        let partials = (PARTIAL_ELEMENTS / elements).min(blocks);
+        if !self.parallel || tiles >= TOO_FEW_TILES || partials < 2 {
+            return self.multiply_tiles(depth.clone(), stride, packed, depth.start > 0, c);
+        }
+        // Each block of k to its own copy of C, then the sum in the order of the blocks: the same
+        // additions that one tile makes when it walks over all blocks.
+        scratch::with(partials * elements, |sums: &mut [E]| {
+            let step = partials * DEPTH_BLOCK;
+            for start in (depth.start..depth.end).step_by(step) {
+                let depth_here = start..depth.end.min(start + step);
+                let sums = &mut sums[..depth_here.len().div_ceil(DEPTH_BLOCK) * elements];
+                for_each_chunk(true, sums, elements, |block, sum| {
+                    let block = block_range(&depth_here, block);
+                    let packed = &packed[(block.start - depth.start) * stride..];
+                    let mut rows: Vec<&mut [E]> = sum.chunks_exact_mut(self.n).collect();
+                    self.multiply_tiles(block, stride, packed, false, &mut rows);
+                });
+                let group = 4096usize.div_ceil(self.n); // rows that are summed in one job
+                for_each_chunk(true, c, group, |chunk, rows| {
+                    for (i, row) in rows.iter_mut().enumerate() {
+                        for (block, sum) in sums.chunks_exact(elements).enumerate() {
+                            let sum = &sum[(chunk * group + i) * self.n..][..self.n];
+                            if start == 0 && block == 0 {
+                                row.copy_from_slice(sum);
+                            } else {
+                                row.iter_mut().zip(sum).for_each(|(c, &sum)| *c = *c + sum);
+                            }
+                        }
+                    }
+                });
+            }
+        });
+    }
+
+    /// Runs over the tiles of C, each over all blocks of `depth`.
+    fn multiply_tiles(
+        &self,
+        depth: Range<usize>,
+        stride: usize,
+        packed: &[E],
+        accumulate: bool,
+        c: &mut [&mut [E]],
+    ) {
+        match self.shared {
+            Shared::B => {
+                for_each_chunk(self.parallel, c, self.tile_rows, |tile, rows| {
+                    let first = tile * self.tile_rows;
+                    let lanes = first..first + rows.len();
+                    self.tile(lanes, depth.clone(), stride, packed, accumulate, rows);
+                });
+            }
+            Shared::A => {
+                let mut tiles: Vec<Vec<&mut [E]>> = (0..self.n.div_ceil(self.tile_columns))
+                    .map(|_| Vec::with_capacity(self.m))
+                    .collect();
+                for row in c.iter_mut() {
+                    let parts = row.chunks_mut(self.tile_columns);
+                    tiles.iter_mut().zip(parts).for_each(|(tile, part)| tile.push(part));
+                }
+                for_each_chunk(self.parallel, &mut tiles, 1, |tile, rows| {
+                    let rows = &mut rows[0];
+                    let first = tile * self.tile_columns;
+                    let lanes = first..first + rows[0].len();
+                    self.tile(lanes, depth.clone(), stride, packed, accumulate, rows);
+                });
+            }
+        }
+    }
+
+    /// One tile: `lanes` of the side that is not shared against all lanes of the shared one.
+    fn tile(
+        &self,
+        lanes: Range<usize>,
+        depth: Range<usize>,
+        stride: usize,
+        packed: &[E],
+        accumulate: bool,
+        c: &mut [&mut [E]],
+    ) {
+        let kernel = self.kernel;
+        let width = match self.shared {
+            Shared::A => kernel.nr,
+            Shared::B => kernel.mr,
+        };
+        let own_stride = lanes.len().next_multiple_of(width);
+        scratch::with(own_stride * depth.len().min(DEPTH_BLOCK), |own| {
+            for (index, packed) in
+                packed[..stride * depth.len()].chunks(stride * DEPTH_BLOCK).enumerate()
+            {
+                let block = block_range(&depth, index);
+                let own = &mut own[..own_stride * block.len()];
+                let accumulate = accumulate || index > 0;
+                match self.shared {
+                    Shared::A => {
+                        self.b.pack(lanes.clone(), block.clone(), own, width);
+                        kernel.block(block.len(), packed, own, c, accumulate);
+                    }
+                    Shared::B => {
+                        self.a.pack(lanes.clone(), block.clone(), own, width);
+                        kernel.block(block.len(), own, packed, c, accumulate);
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// The `index`-th block of k within `depth`.
+fn block_range(depth: &Range<usize>, index: usize) -> Range<usize> {
+    let start = depth.start + index * DEPTH_BLOCK;
+    start..depth.end.min(start + DEPTH_BLOCK)
+}
+
+/// `work(index, chunk)` for each chunk of `size`, one job each, or in a plain loop.
+fn for_each_chunk<T: Send>(
+    parallel: bool,
+    slice: &mut [T],
+    size: usize,
+    work: impl Fn(usize, &mut [T]) + Sync + Send,
+) {
+    if parallel && slice.len() > size {
+        // One chunk a job: a thread that is late is relieved of single chunks.
+        slice
+            .par_chunks_mut(size)
+            .enumerate()
+            .with_max_len(1)
+            .for_each(|(index, chunk)| work(index, chunk));
+    } else {
+        slice.chunks_mut(size).enumerate().for_each(|(index, chunk)| work(index, chunk));
+    }
+}

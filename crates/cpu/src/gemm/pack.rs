@@ -1,0 +1,154 @@
+//! Operands: how a matrix, or what stands for one, becomes packed panels.
+
+use std::ops::Range;
+
+use super::{DEPTH_BLOCK, GemmElement};
+
+/// One side of a matrix multiply: the rows of A or the columns of B ("lanes"), along k ("depth").
+///
+/// A left and a right operand differ in nothing: the same operand can stand on either side.
+pub(crate) trait Operand<E: GemmElement>: Sync {
+    /// Writes the elements (lane, depth) of `lanes` x `depth` into `panels`, laid out
+    /// `[panel][depth][lane_width]`: panel p has the lanes from `lanes.start + p * lane_width`.
+    ///
+    /// All of `panels` must be written (it holds old values): lanes of the last panel beyond
+    /// `lanes.end` with zeros. `depth` is at most [`DEPTH_BLOCK`] long and starts at a multiple
+    /// of it; `lanes.start` is a multiple of `lane_width`.
+    fn pack(&self, lanes: Range<usize>, depth: Range<usize>, panels: &mut [E], lane_width: usize);
+}
+
+/// A stored matrix.
+pub(crate) struct Matrix<'a, E> {
+    data: &'a [E],
+    row_stride: usize,
+    lanes_are_rows: bool,
+}
+
+impl<'a, E: GemmElement> Matrix<'a, E> {
+    /// Stored `[lanes][depth]`, rows `row_stride` elements apart: A as `[m][k]`, B as `[n][k]`
+    /// (that is, transposed).
+    pub(crate) fn lanes_by_depth(data: &'a [E], row_stride: usize) -> Self {
+        Self { data, row_stride, lanes_are_rows: true }
+    }
+
+    /// Stored `[depth][lanes]`, rows `row_stride` elements apart: A as `[k][m]` (that is,
+    /// transposed), B as `[k][n]`.
+    pub(crate) fn depth_by_lanes(data: &'a [E], row_stride: usize) -> Self {
+        Self { data, row_stride, lanes_are_rows: false }
+    }
+}
+
+impl<E: GemmElement> Operand<E> for Matrix<'_, E> {
+    fn pack(&self, lanes: Range<usize>, depth: Range<usize>, panels: &mut [E], lane_width: usize) {
+        if self.lanes_are_rows {
+            let run = |lane| &self.data[lane * self.row_stride + depth.start..][..depth.len()];
+            let mut runs = Vec::with_capacity(lane_width);
+            let size = depth.len() * lane_width;
+            for (index, panel) in panels.chunks_exact_mut(size).enumerate() {
+                let first = lanes.start + index * lane_width;
+                let end = lanes.end.min(first + lane_width);
+                runs.clear();
+                runs.extend((first..end).map(run));
+                interleave(&runs, lane_width, panel);
+            }
+        } else {
+            let row = |d| &self.data[(depth.start + d) * self.row_stride + lanes.start..];
+            deal_rows(depth.len(), lanes.len(), lane_width, panels, |d, _| {
+                Some(&row(d)[..lanes.len()])
+            });
+        }
+    }
+}
+
+/// Packs lanes that lie side by side at each k: `panels[p][d][l] = row(d)[p * lane_width + l]`.
+///
+/// `row(d, staging)` returns the `lanes` elements at depth d, or nothing when it had to put them
+/// together and has written them to `staging`. Missing lanes of the last panel become zero.
+/// Panics unless `panels` holds whole panels for exactly these rows.
+pub(crate) fn deal_rows<'a, E: GemmElement>(
+    depth: usize,
+    lanes: usize,
+    lane_width: usize,
+    panels: &mut [E],
+    row: impl FnMut(usize, &mut [E]) -> Option<&'a [E]>,
+) {
+    match lane_width {
+        4 => deal_lanes::<E, 4>(depth, lanes, panels, row),
+        6 => deal_lanes::<E, 6>(depth, lanes, panels, row),
+        8 => deal_lanes::<E, 8>(depth, lanes, panels, row),
+        12 => deal_lanes::<E, 12>(depth, lanes, panels, row),
+        16 => deal_lanes::<E, 16>(depth, lanes, panels, row),
+        32 => deal_lanes::<E, 32>(depth, lanes, panels, row),
+        width => unreachable!("no micro-kernel has {width} lanes"),
+    }
+}
+
+/// [`deal_rows`] at a lane width known to the compiler.
+fn deal_lanes<'a, E: GemmElement, const WIDTH: usize>(
+    depth: usize,
+    lanes: usize,
+    panels: &mut [E],
+    mut row: impl FnMut(usize, &mut [E]) -> Option<&'a [E]>,
+) {
+    let (panels, rest) = panels.as_chunks_mut::<WIDTH>();
+    assert!(rest.is_empty() && panels.len() == lanes.div_ceil(WIDTH) * depth);
+    let mut staging = vec![E::ZERO; lanes];
+    for d in 0..depth {
+        let (whole, tail) = match row(d, &mut staging) {
+            Some(row) => row.as_chunks::<WIDTH>(),
+            None => staging.as_chunks::<WIDTH>(),
+        };
+        assert_eq!(whole.len() * WIDTH + tail.len(), lanes);
+        let mut at = d;
+        for lanes in whole {
+            panels[at] = *lanes;
+            at += depth;
+        }
+        if !tail.is_empty() {
+            panels[at] = [E::ZERO; WIDTH];
+            panels[at][..tail.len()].copy_from_slice(tail);
+        }
+    }
+}
+
+/// Packs one panel of lanes that are each contiguous along k: `panel[d][l] = runs[l][d]`.
+///
+/// `runs` are at most `lane_width` slices of one length (`panel.len() / lane_width`, at most
+/// [`DEPTH_BLOCK`]); missing lanes are zero. For a lane of padding use [`GemmElement::ZEROS`].
+pub(crate) fn interleave<E: GemmElement>(runs: &[&[E]], lane_width: usize, panel: &mut [E]) {
+    match lane_width {
+        4 => interleave_lanes::<E, 4>(runs, panel),
+        6 => interleave_lanes::<E, 6>(runs, panel),
+        8 => interleave_lanes::<E, 8>(runs, panel),
+        12 => interleave_lanes::<E, 12>(runs, panel),
+        16 => interleave_lanes::<E, 16>(runs, panel),
+        32 => interleave_lanes::<E, 32>(runs, panel),
+        width => unreachable!("no micro-kernel has {width} lanes"),
+    }
+}
+
+/// [`interleave`] at a lane width known to the compiler, in blocks small enough for registers.
+fn interleave_lanes<E: GemmElement, const WIDTH: usize>(runs: &[&[E]], panel: &mut [E]) {
+    const BLOCK: usize = 4;
+    let (panel, rest) = panel.as_chunks_mut::<WIDTH>();
+    let depth = panel.len();
+    assert!(rest.is_empty() && runs.len() <= WIDTH && depth <= DEPTH_BLOCK);
+    let runs: [&[E]; WIDTH] =
+        std::array::from_fn(|lane| &runs.get(lane).copied().unwrap_or(E::ZEROS)[..depth]);
+    let (blocks, tail) = panel.as_chunks_mut::<BLOCK>();
+    let whole = blocks.len() * BLOCK;
+    for (index, block) in blocks.iter_mut().enumerate() {
+        for lane in 0..WIDTH {
+            let run: &[E; BLOCK] =
+                runs[lane][index * BLOCK..].first_chunk().expect("a block within the run");
+            for d in 0..BLOCK {
+                block[d][lane] = run[d];
+            }
+        }
+    }
+    for (index, out) in tail.iter_mut().enumerate() {
+        for lane in 0..WIDTH {
+            out[lane] = runs[lane][whole + index];
+        }
+    }
+}

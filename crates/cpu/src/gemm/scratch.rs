@@ -1,0 +1,34 @@
+//! Scratch memory that a thread keeps from one multiply to the next.
+
+use std::cell::RefCell;
+
+use super::GemmElement;
+
+/// Buffers larger than this (elements) are given back to the system after use.
+const LARGEST_KEPT: usize = 1 << 23;
+
+/// Bytes of a cache line: no vector of an aligned panel straddles two.
+const ALIGNMENT: usize = 64;
+
+/// A thread's free buffers.
+///
+/// A stack, not one buffer: a thread that waits for its parallel tiles may be given another
+/// multiply to do meanwhile, which then takes the next buffer.
+pub(crate) type Buffers<E> = RefCell<Vec<Vec<E>>>;
+
+/// Calls `work` with `length` elements of scratch, aligned, of whatever values.
+pub(crate) fn with<E: GemmElement, R>(length: usize, work: impl FnOnce(&mut [E]) -> R) -> R {
+    let mut buffer = E::scratch().with(|free| free.borrow_mut().pop()).unwrap_or_default();
+    let padded = length + ALIGNMENT / size_of::<E>();
+    if buffer.len() < padded {
+        // Nothing of the old is needed: clearing first saves its copy.
+        buffer.clear();
+        buffer.resize(padded, E::ZERO);
+    }
+    let skip = buffer.as_ptr().align_offset(ALIGNMENT).min(padded - length);
+    let result = work(&mut buffer[skip..skip + length]);
+    if buffer.len() <= LARGEST_KEPT {
+        E::scratch().with(|free| free.borrow_mut().push(buffer));
+    }
+    result
+}

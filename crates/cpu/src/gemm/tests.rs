@@ -1,0 +1,302 @@
+//! Every micro-kernel that this processor runs, against a loop in f64.
+
+use super::*;
+
+/// A test's element type, and how it is read as f64.
+trait Sample: GemmElement {
+    const EPSILON: f64;
+    fn from_f64(value: f64) -> Self;
+    fn to_f64(self) -> f64;
+    fn bits(self) -> u64;
+}
+
+impl Sample for f32 {
+    const EPSILON: f64 = f32::EPSILON as f64;
+    fn from_f64(value: f64) -> Self {
+        value as f32
+    }
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+    fn bits(self) -> u64 {
+        u64::from(self.to_bits())
+    }
+}
+
+impl Sample for f64 {
+    const EPSILON: f64 = f64::EPSILON;
+    fn from_f64(value: f64) -> Self {
+        value
+    }
+    fn to_f64(self) -> f64 {
+        self
+    }
+    fn bits(self) -> u64 {
+        self.to_bits()
+    }
+}
+
+/// Numbers between -1 and 1 that repeat in no pattern (a multiplicative congruential generator).
+fn numbers<E: Sample>(length: usize, seed: u64) -> Vec<E> {
+    let mut state = seed.wrapping_mul(2).wrapping_add(0x9E37_79B9_7F4A_7C15) | 1;
+    (0..length)
+        .map(|_| {
+            state = state.wrapping_mul(0xD134_2543_DE82_EF95);
+            E::from_f64((state >> 40) as f64 / (1u64 << 23) as f64 - 1.0)
+        })
+        .collect()
+}
+
+/// A `rows` x `columns` matrix stored both ways, with unused NaNs between the rows.
+struct Stored<E> {
+    rows: usize,
+    columns: usize,
+    straight: Vec<E>,
+    transposed: Vec<E>,
+}
+
+/// Unused elements after each row.
+const GAP: usize = 3;
+
+impl<E: Sample> Stored<E> {
+    fn new(rows: usize, columns: usize, seed: u64) -> Self {
+        let values = numbers::<E>(rows * columns, seed);
+        let mut straight = vec![E::from_f64(f64::NAN); rows * (columns + GAP)];
+        let mut transposed = vec![E::from_f64(f64::NAN); columns * (rows + GAP)];
+        for i in 0..rows {
+            for j in 0..columns {
+                straight[i * (columns + GAP) + j] = values[i * columns + j];
+                transposed[j * (rows + GAP) + i] = values[i * columns + j];
+            }
+        }
+        Self { rows, columns, straight, transposed }
+    }
+
+    fn at(&self, i: usize, j: usize) -> f64 {
+        self.straight[i * (self.columns + GAP) + j].to_f64()
+    }
+
+    /// As the left operand, in either storage.
+    fn left(&self, transposed: bool) -> Matrix<'_, E> {
+        if transposed {
+            Matrix::depth_by_lanes(&self.transposed, self.rows + GAP)
+        } else {
+            Matrix::lanes_by_depth(&self.straight, self.columns + GAP)
+        }
+    }
+
+    /// As the right operand, in either storage.
+    fn right(&self, transposed: bool) -> Matrix<'_, E> {
+        if transposed {
+            Matrix::lanes_by_depth(&self.transposed, self.rows + GAP)
+        } else {
+            Matrix::depth_by_lanes(&self.straight, self.columns + GAP)
+        }
+    }
+}
+
+/// Multiplies with every kernel and in all four storages, and compares each with f64 sums.
+///
+/// The bound: k roundings of sums below sum |a||b| that go either way, so sqrt(k) of them, with a
+/// factor of 3 for the worst of all elements.
+fn check<E: Sample>(m: usize, n: usize, k: usize) {
+    let (a, b) = (Stored::<E>::new(m, k, 1), Stored::<E>::new(k, n, 2));
+    let mut want = vec![(0.0, 0.0); m * n];
+    for i in 0..m {
+        for d in 0..k {
+            let factor = a.at(i, d);
+            for j in 0..n {
+                let term = factor * b.at(d, j);
+                let (sum, size): &mut (f64, f64) = &mut want[i * n + j];
+                *sum += term;
+                *size += term.abs();
+            }
+        }
+    }
+    let factor = 3.0 * E::EPSILON * (k as f64).sqrt();
+    for kernel in E::kernels() {
+        for (a_transposed, b_transposed) in
+            [(false, false), (false, true), (true, false), (true, true)]
+        {
+            let mut c = vec![E::from_f64(f64::NAN); m * n];
+            gemm_with(kernel, m, n, k, &a.left(a_transposed), &b.right(b_transposed), &mut c);
+            for (index, (&got, &(want, size))) in c.iter().zip(&want).enumerate() {
+                let (got, bound) = (got.to_f64(), factor * size);
+                assert!(
+                    (got - want).abs() <= bound,
+                    "{} {m} x {n} x {k}, A transposed {a_transposed}, B transposed \
+                     {b_transposed}, at ({}, {}): {got}, not {want} within {bound}",
+                    kernel.name,
+                    index / n,
+                    index % n,
+                );
+            }
+        }
+    }
+}
+
+fn check_grid<E: Sample>() {
+    let mut sides = vec![1, 2, 3, 5, 7, 19];
+    for kernel in E::kernels() {
+        sides.extend([kernel.mr - 1, kernel.mr, kernel.mr + 1]);
+        sides.extend([kernel.nr - 1, kernel.nr, kernel.nr + 1, kernel.nr / 2]);
+    }
+    sides.sort();
+    sides.dedup();
+    for &m in &sides {
+        for &n in &sides {
+            for k in [0, 1, 2, 3, 5, 11] {
+                check::<E>(m, n, k);
+            }
+        }
+    }
+    for (m, n) in [(1, 1), (5, 3), (7, 17), (13, 33)] {
+        for k in [DEPTH_BLOCK - 1, DEPTH_BLOCK, DEPTH_BLOCK + 1, 2 * DEPTH_BLOCK + 5] {
+            check::<E>(m, n, k);
+        }
+    }
+}
+
+#[test]
+fn awkward_sizes_f32() {
+    check_grid::<f32>();
+}
+
+#[test]
+fn awkward_sizes_f64() {
+    check_grid::<f64>();
+}
+
+/// Shapes above the threshold of parallel work, one for each way of cutting.
+const PARALLEL_SHAPES: [(usize, usize, usize); 7] = [
+    (211, 67, 131), // tiles of rows
+    (61, 307, 113), // tiles of columns
+    (227, 1, 4651), // one column: as a row
+    (1753, 3, 263), // few columns: as rows, transposed afterwards
+    (1, 509, 2203), // one row
+    (19, 37, 3001), // too few tiles of columns: k split
+    (41, 31, 1283), // too few tiles of rows: k split
+];
+
+#[test]
+fn parallel_sizes() {
+    for (m, n, k) in PARALLEL_SHAPES {
+        assert!(m * n * k >= PARALLEL_WORK);
+        check::<f32>(m, n, k);
+        check::<f64>(m, n, k);
+    }
+}
+
+#[test]
+fn bits_do_not_depend_on_the_number_of_threads() {
+    for (m, n, k) in PARALLEL_SHAPES {
+        let (a, b) = (Stored::<f32>::new(m, k, 3), Stored::<f32>::new(k, n, 4));
+        let results: Vec<Vec<u32>> = [1, 2, 3, 5]
+            .into_iter()
+            .map(|threads| {
+                let mut c = vec![f32::NAN; m * n];
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| gemm(m, n, k, &a.left(false), &b.right(false), &mut c));
+                c.into_iter().map(f32::to_bits).collect()
+            })
+            .collect();
+        for result in &results[1..] {
+            assert!(*result == results[0], "{m} x {n} x {k}");
+        }
+    }
+}
+
+/// The law of the module: a few rows and columns of a product are the product of these rows and
+/// columns, bit for bit, however differently the two are cut.
+fn check_parts<E: Sample>(m: usize, n: usize, k: usize) {
+    let (a, b) = (numbers::<E>(m * k, 5), numbers::<E>(k * n, 6));
+    let a = |first: usize| Matrix::lanes_by_depth(&a[first * k..], k);
+    let b = |first: usize| Matrix::depth_by_lanes(&b[first..], n);
+    for kernel in E::kernels() {
+        let mut whole = vec![E::from_f64(f64::NAN); m * n];
+        gemm_with(kernel, m, n, k, &a(0), &b(0), &mut whole);
+        for (rows, columns) in
+            [(0..1, 0..1), (1..3, 0..n), (0..m, n - 1..n), (m / 2..m / 2 + 9, n / 2..n / 2 + 21)]
+        {
+            let (height, width) = (rows.len(), columns.len());
+            let mut part = vec![E::from_f64(f64::NAN); height * width];
+            gemm_with(kernel, height, width, k, &a(rows.start), &b(columns.start), &mut part);
+            for (i, row) in rows.clone().enumerate() {
+                for (j, column) in columns.clone().enumerate() {
+                    let (part, whole) = (part[i * width + j], whole[row * n + column]);
+                    assert!(
+                        part.bits() == whole.bits() && whole.to_f64().is_finite(),
+                        "{} {m} x {n} x {k}, {rows:?} x {columns:?}: {} at ({row}, {column}), \
+                         in the whole {}",
+                        kernel.name,
+                        part.to_f64(),
+                        whole.to_f64(),
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn parts_have_the_bits_of_the_whole() {
+    check_parts::<f32>(97, 61, 700);
+    check_parts::<f64>(97, 161, 700);
+    check_parts::<f32>(90, 300, 12_000); // k split in several rounds of partial sums
+    check_parts::<f32>(530, 520, 9_000); // the shared side packed in several rounds
+}
+
+#[test]
+fn fused_kernels_agree_in_every_bit() {
+    let (m, n, k) = (53, 71, 901);
+    let (a, b) = (numbers::<f32>(m * k, 9), numbers::<f32>(k * n, 10));
+    let results: Vec<Vec<u32>> = f32::kernels()
+        .iter()
+        .filter(|kernel| kernel.name != "portable")
+        .map(|kernel| {
+            let mut c = vec![f32::NAN; m * n];
+            let (a, b) = (Matrix::lanes_by_depth(&a, k), Matrix::depth_by_lanes(&b, n));
+            gemm_with(kernel, m, n, k, &a, &b, &mut c);
+            c.into_iter().map(f32::to_bits).collect()
+        })
+        .collect();
+    assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn scratch_of_an_earlier_multiply_leaves_no_trace() {
+    let nan = vec![f32::NAN; 40 * 600];
+    let mut c = vec![0.0; 40 * 40];
+    for kernel in f32::kernels() {
+        let (a, b) = (Matrix::lanes_by_depth(&nan, 600), Matrix::lanes_by_depth(&nan, 600));
+        gemm_with(kernel, 40, 40, 600, &a, &b, &mut c);
+        assert!(c.iter().all(|value| value.is_nan()));
+    }
+    check::<f32>(13, 21, 301);
+}
+
+#[test]
+fn a_nan_reaches_its_row_and_no_other() {
+    let (m, n, k) = (23, 37, 300);
+    let mut a = numbers::<f32>(m * k, 7);
+    let b = numbers::<f32>(k * n, 8);
+    a[5 * k + 299] = f32::NAN;
+    for kernel in f32::kernels() {
+        let mut c = vec![0.0; m * n];
+        let (a, b) = (Matrix::lanes_by_depth(&a, k), Matrix::depth_by_lanes(&b, n));
+        gemm_with(kernel, m, n, k, &a, &b, &mut c);
+        for (i, row) in c.chunks_exact(n).enumerate() {
+            assert!(row.iter().all(|value| value.is_nan() == (i == 5)), "{}, row {i}", kernel.name);
+        }
+    }
+}
+
+#[test]
+fn empty_results_and_empty_sums() {
+    let nothing = Matrix::lanes_by_depth(&[] as &[f32], 0);
+    gemm(0, 5, 7, &nothing, &nothing, &mut []);
+    gemm(5, 0, 7, &nothing, &nothing, &mut []);
+    let mut c = vec![f32::NAN; 6];
+    gemm(2, 3, 0, &nothing, &nothing, &mut c);
+    assert_eq!(c, [0.0; 6]);
+}

@@ -1,0 +1,466 @@
+//! The fast paths of `conv2d`, `conv2d_grad_input` and `conv2d_grad_weight`: matrix products over a matrix of
+//! patches that is never written.
+//!
+//! ```text
+//! P[(n, oh, ow), (kh, kw, c)] = x[n, oh·stride + kh·dilation − padding, .., c]       zero outside the image
+//!
+//! conv2d             Y [N·OH·OW, O]  = P · Wᵀ                        W: [O, KH·KW·C] as it is stored
+//! conv2d_grad_weight W̄ [O, KH·KW·C]  = Gᵀ · P                        G: [N·OH·OW, O] as it is stored
+//! conv2d_grad_input  by phases or by columns:
+//!   phases   X̄[pixels of a phase, C] = P'· W'     a phase: the pixels with one (ih mod stride, iw mod stride).
+//!            Only the taps with kh·dilation ≡ ih + padding (mod stride) reach them, each from the output at
+//!            (ih + padding − kh·dilation) / stride: a window of stride 1 over g, P': [pixels, taps·O].
+//!            W': [taps·O, C] is W read in another order. Phases without taps are zero.
+//!   columns  D [N·OH·OW, KH·KW·C] = G · W, then every pixel adds the elements of D that fall on it.
+//! ```
+//!
+//! [`Patches`] packs its elements straight from the NHWC tensor into the panels of the matrix multiply; taps side by
+//! side in a row of the image are one contiguous run, so an image of 3 channels is read 3·KW elements at a time.
+//!
+//! Which path is taken, decided by the shape alone:
+//!
+//! | condition | path |
+//! |---|---|
+//! | fewer than [`SMALLEST_PRODUCT`] multiply-adds | direct loops: packing would cost more |
+//! | groups of fewer than [`FEWEST_GROUP_CHANNELS`] channels | direct loops: depthwise products have no width |
+//! | grad_input of at most [`FEW_CHANNELS`] channels, or with twice as many pixels as a full phase can use | columns |
+//! | otherwise | a product for each group (and phase) |
+//!
+//! The columns suit few channels because the product is then KH·KW·C wide instead of C, and a 1 × 1 → 4 × 4
+//! projection because its pixels' windows lie mostly outside g. Every element is summed in an order that depends on
+//! the shape alone.
+
+use super::conv2d::Extents;
+use super::{Real, Run, fill_chunks};
+use crate::gemm::{
+    DEPTH_BLOCK, GemmElement, MOST_LANES, Matrix, Operand, deal_rows, gemm, gemm_rows, interleave,
+    with_scratch,
+};
+use std::ops::Range;
+
+/// Multiply-adds below which the direct loops are as fast.
+const SMALLEST_PRODUCT: usize = 1 << 12;
+
+/// Channels of a group (either side) below which the direct loops are taken.
+const FEWEST_GROUP_CHANNELS: usize = 4;
+
+/// Image channels up to which `conv2d_grad_input` goes by columns: half the width of a narrow panel.
+const FEW_CHANNELS: usize = 8;
+
+/// Elements of D that are made and summed at a time: they stay in the L2 cache.
+const COLUMN_ELEMENTS: usize = 1 << 16;
+
+/// Whether the packed products are worth their packing.
+pub(super) fn pays(e: &Extents) -> bool {
+    let work = e.n * e.oh * e.ow * e.o * e.kh * e.kw * e.c_group;
+    let narrow = e.groups > 1 && e.c_group.min(e.o_group) < FEWEST_GROUP_CHANNELS;
+    work >= SMALLEST_PRODUCT && !narrow
+}
+
+/// The offsets of a kernel's taps from the top left of a window, along one side.
+fn offsets(taps: usize, dilation: usize, padding: usize) -> Vec<isize> {
+    (0..taps).map(|tap| (tap * dilation) as isize - padding as isize).collect()
+}
+
+/// The windows of the convolution over its image, in group `group`.
+fn windows<'a, E>(e: &Extents, x: &'a [E], group: usize) -> Patches<'a, E> {
+    Patches::new(
+        Image {
+            data: x,
+            height: e.h,
+            width: e.w,
+            channels: e.c,
+            first: group * e.c_group,
+            used: e.c_group,
+        },
+        [e.oh, e.ow],
+        e.stride,
+        &offsets(e.kh, e.dilation[0], e.padding[0]),
+        &offsets(e.kw, e.dilation[1], e.padding[1]),
+    )
+}
+
+/// `Y = P Wᵀ`, group by group.
+pub(super) fn conv2d<E: Real + GemmElement>(mut run: Run<'_>, e: &Extents) {
+    let (x, w) = (run.input::<E>(0), run.input::<E>(1)); // x: [N, H, W, C]  w: [O, KH, KW, C/groups]
+    let depth = e.kh * e.kw * e.c_group;
+    let y = run.output::<E>();
+    if e.groups == 1 {
+        let weight = Matrix::lanes_by_depth(w, depth);
+        return gemm(e.n * e.oh * e.ow, e.o, depth, &Windows(&windows(e, x, 0)), &weight, y);
+    }
+    for (group, mut rows) in channel_groups(y, e.groups, e.o_group).into_iter().enumerate() {
+        let weight = Matrix::lanes_by_depth(&w[group * e.o_group * depth..], depth);
+        gemm_rows(depth, &Windows(&windows(e, x, group)), &weight, &mut rows);
+    }
+}
+
+/// `W̄ = Gᵀ P`, group by group.
+pub(super) fn conv2d_grad_weight<E: Real + GemmElement>(mut run: Run<'_>, e: &Extents) {
+    let (x, g) = (run.input::<E>(0), run.input::<E>(1)); // x: [N, H, W, C]  g: [N, OH, OW, O]
+    let columns = e.kh * e.kw * e.c_group;
+    let groups = run.output::<E>().chunks_exact_mut(e.o_group * columns);
+    for (group, weight) in groups.enumerate() {
+        let cotangent = Matrix::depth_by_lanes(&g[group * e.o_group..], e.o);
+        let patches = windows(e, x, group);
+        gemm(e.o_group, columns, e.n * e.oh * e.ow, &cotangent, &Taps(&patches), weight);
+    }
+}
+
+/// By phases or by columns.
+pub(super) fn conv2d_grad_input<E: Real + GemmElement>(mut run: Run<'_>, e: &Extents) {
+    let (g, w) = (run.input::<E>(0), run.input::<E>(1)); // g: [N, OH, OW, O]  w: [O, KH, KW, C/groups]
+    let wasteful = e.h * e.w >= 2 * e.oh * e.ow * e.stride[0] * e.stride[1];
+    if e.groups == 1 && (e.c <= FEW_CHANNELS || wasteful) {
+        by_columns(e, g, w, run.output());
+    } else {
+        by_phases(e, g, w, run.output());
+    }
+}
+
+/// The rows of a tensor `[.., groups · channels]`, each cut into its groups: `[group][row]`.
+fn channel_groups<E>(data: &mut [E], groups: usize, channels: usize) -> Vec<Vec<&mut [E]>> {
+    let rows = data.len() / (groups * channels);
+    let mut cut: Vec<Vec<&mut [E]>> = (0..groups).map(|_| Vec::with_capacity(rows)).collect();
+    for row in data.chunks_exact_mut(groups * channels) {
+        let parts = row.chunks_exact_mut(channels);
+        cut.iter_mut().zip(parts).for_each(|(group, part)| group.push(part));
+    }
+    cut
+}
+
+/// The taps that reach the pixels `first + i·stride` of one side: their indices and, for the first of these pixels,
+/// the outputs that they belong to, in ascending order.
+fn phase_taps(
+    first: usize,
+    taps: usize,
+    stride: usize,
+    padding: usize,
+    dilation: usize,
+) -> (Vec<usize>, Vec<isize>) {
+    let reached = |tap: usize| (first + padding) as isize - (tap * dilation) as isize;
+    let taps: Vec<usize> =
+        (0..taps).rev().filter(|&tap| reached(tap) % stride as isize == 0).collect();
+    let outputs = taps.iter().map(|&tap| reached(tap) / stride as isize).collect();
+    (taps, outputs)
+}
+
+fn by_phases<E: Real + GemmElement>(e: &Extents, g: &[E], w: &[E], x: &mut [E]) {
+    let phases = [e.stride[0].min(e.h), e.stride[1].min(e.w)];
+    let mut rows: Vec<Vec<&mut [E]>> =
+        (0..phases[0] * phases[1] * e.groups).map(|_| Vec::new()).collect();
+    for (row, pixels) in x.chunks_exact_mut(e.w * e.c).enumerate() {
+        let row = row % e.h % e.stride[0];
+        for (column, pixel) in pixels.chunks_exact_mut(e.c).enumerate() {
+            let phase = row * phases[1] + column % e.stride[1];
+            for (group, channels) in pixel.chunks_exact_mut(e.c_group).enumerate() {
+                rows[phase * e.groups + group].push(channels);
+            }
+        }
+    }
+    for (index, rows) in rows.iter_mut().enumerate() {
+        let (phase, group) = (index / e.groups, index % e.groups);
+        let first = [phase / phases[1], phase % phases[1]];
+        let side = |axis: usize, taps: usize| {
+            phase_taps(first[axis], taps, e.stride[axis], e.padding[axis], e.dilation[axis])
+        };
+        let ((tap_rows, output_rows), (tap_columns, output_columns)) =
+            (side(0, e.kh), side(1, e.kw));
+        let cotangent = Image {
+            data: g,
+            height: e.oh,
+            width: e.ow,
+            channels: e.o,
+            first: group * e.o_group,
+            used: e.o_group,
+        };
+        let positions =
+            [(e.h - first[0]).div_ceil(e.stride[0]), (e.w - first[1]).div_ceil(e.stride[1])];
+        let patches = Patches::new(cotangent, positions, [1, 1], &output_rows, &output_columns);
+        let taps: Vec<usize> = tap_rows
+            .iter()
+            .flat_map(|row| tap_columns.iter().map(move |column| row * e.kw + column))
+            .collect();
+        let weight = PhaseWeight {
+            weight: &w[group * e.o_group * e.kh * e.kw * e.c_group..],
+            taps: &taps,
+            kernel: e.kh * e.kw,
+            inputs: e.o_group,
+            channels: e.c_group,
+        };
+        gemm_rows(taps.len() * e.o_group, &Windows(&patches), &weight, rows);
+    }
+}
+
+/// `W'[(tap, o), c] = w[o, tap, c]` over the taps of a phase.
+struct PhaseWeight<'a, E> {
+    /// The group's weight.
+    weight: &'a [E],
+    /// kh · KW + kw of each tap.
+    taps: &'a [usize],
+    /// KH · KW.
+    kernel: usize,
+    /// O / groups.
+    inputs: usize,
+    /// C / groups.
+    channels: usize,
+}
+
+impl<E: GemmElement> Operand<E> for PhaseWeight<'_, E> {
+    fn pack(&self, lanes: Range<usize>, depth: Range<usize>, panels: &mut [E], lane_width: usize) {
+        deal_rows(depth.len(), lanes.len(), lane_width, panels, |d, _| {
+            let (tap, o) = ((depth.start + d) / self.inputs, (depth.start + d) % self.inputs);
+            let from = (o * self.kernel + self.taps[tap]) * self.channels;
+            Some(&self.weight[from..][lanes.clone()])
+        });
+    }
+}
+
+fn by_columns<E: Real + GemmElement>(e: &Extents, g: &[E], w: &[E], x: &mut [E]) {
+    let (outputs, columns) = (e.oh * e.ow, e.kh * e.kw * e.c);
+    let image = e.h * e.w * e.c;
+    let together = (COLUMN_ELEMENTS / (outputs * columns)).max(1);
+    fill_chunks(x, together * image, |start, x| {
+        let (first, images) = (start / image, x.len() / image);
+        with_scratch(images * outputs * columns, |d: &mut [E]| {
+            let cotangent = Matrix::lanes_by_depth(&g[first * outputs * e.o..], e.o);
+            let weight = Matrix::depth_by_lanes(w, columns);
+            gemm(images * outputs, columns, e.o, &cotangent, &weight, d);
+            for (index, row) in x.chunks_exact_mut(e.w * e.c).enumerate() {
+                let d = &d[index / e.h * outputs * columns..][..outputs * columns];
+                add_row(e, d, index % e.h, row);
+            }
+        });
+    });
+}
+
+/// One row of an image: the sum of what D has for it.
+fn add_row<E: Real + GemmElement>(e: &Extents, d: &[E], ih: usize, row: &mut [E]) {
+    row.fill(E::ZERO);
+    // Taps side by side fall on pixels side by side: KW · C elements at once.
+    let run = if e.dilation[1] == 1 { e.kw } else { 1 };
+    for kh in 0..e.kh {
+        let Some(oh) = e.oh(ih, kh) else { continue };
+        for ow in 0..e.ow {
+            for kw in (0..e.kw).step_by(run) {
+                let left = (ow * e.stride[1] + kw * e.dilation[1]) as isize - e.padding[1] as isize;
+                let inside = inside(left, run, e.w);
+                if inside.is_empty() {
+                    continue;
+                }
+                let from = (((oh * e.ow + ow) * e.kh + kh) * e.kw + kw + inside.start) * e.c;
+                let to = (left + inside.start as isize) as usize * e.c;
+                let length = inside.len() * e.c;
+                let sums = row[to..to + length].iter_mut().zip(&d[from..from + length]);
+                sums.for_each(|(sum, &term)| *sum = *sum + term);
+            }
+        }
+    }
+}
+
+/// Which of `count` columns from `left` on are within 0..width.
+fn inside(left: isize, count: usize, width: usize) -> Range<usize> {
+    let start = (-left).max(0) as usize;
+    let end = (width as isize - left).clamp(0, count as isize) as usize;
+    start.min(end)..end
+}
+
+/// An NHWC tensor of which some channels are read.
+struct Image<'a, E> {
+    data: &'a [E],
+    height: usize,
+    width: usize,
+    /// All channels of a pixel.
+    channels: usize,
+    /// The first channel that is read.
+    first: usize,
+    /// How many are read.
+    used: usize,
+}
+
+/// Taps of a window that are read as one: side by side, with all their channels; or a single one.
+struct TapRun {
+    /// Offset of the first tap from the window's origin.
+    row: isize,
+    column: isize,
+}
+
+/// The matrix of patches: (position of the window) x (tap, channel).
+struct Patches<'a, E> {
+    image: Image<'a, E>,
+    /// Positions of the window in an image, (rows, columns).
+    positions: [usize; 2],
+    /// Pixels between positions.
+    step: [usize; 2],
+    /// In the order of (tap row, tap column).
+    runs: Vec<TapRun>,
+    /// Taps of each run.
+    taps: usize,
+}
+
+/// A position of the window: which image, and the window's origin in it.
+#[derive(Clone, Copy)]
+struct Position {
+    image: usize,
+    row: isize,
+    column: isize,
+}
+
+/// Elements `range` of run `run`, the `at`-th onwards of those asked for.
+struct Part {
+    run: usize,
+    range: Range<usize>,
+    at: usize,
+}
+
+impl<'a, E> Patches<'a, E> {
+    fn new(
+        image: Image<'a, E>,
+        positions: [usize; 2],
+        step: [usize; 2],
+        rows: &[isize],
+        columns: &[isize],
+    ) -> Self {
+        let adjacent = columns.windows(2).all(|pair| pair[1] == pair[0] + 1);
+        let taps = if adjacent && image.used == image.channels { columns.len().max(1) } else { 1 };
+        let runs = rows
+            .iter()
+            .flat_map(|&row| {
+                columns.iter().step_by(taps).map(move |&column| TapRun { row, column })
+            })
+            .collect();
+        Self { image, positions, step, runs, taps }
+    }
+
+    /// The positions from the `first` on, without end.
+    fn positions(&self, first: usize) -> impl Iterator<Item = Position> {
+        let [rows, columns] = self.positions;
+        let (mut column, mut row, mut image) =
+            (first % columns, first / columns % rows, first / (columns * rows));
+        std::iter::from_fn(move || {
+            let at = Position {
+                image,
+                row: (row * self.step[0]) as isize,
+                column: (column * self.step[1]) as isize,
+            };
+            column += 1;
+            if column == columns {
+                (column, row) = (0, row + 1);
+            }
+            if row == rows {
+                (row, image) = (0, image + 1);
+            }
+            Some(at)
+        })
+    }
+
+    /// The runs that elements `range` of a patch are made of.
+    fn parts(&self, range: &Range<usize>) -> Vec<Part> {
+        let length = self.taps * self.image.used;
+        (range.start / length..range.end.div_ceil(length))
+            .map(|run| {
+                let start = range.start.max(run * length);
+                let end = range.end.min((run + 1) * length);
+                Part {
+                    run,
+                    range: start - run * length..end - run * length,
+                    at: start - range.start,
+                }
+            })
+            .collect()
+    }
+
+    /// The elements of a part where they lie, when none is outside the image.
+    fn stored(&self, position: Position, part: &Part) -> Option<&'a [E]> {
+        let (image, run) = (&self.image, &self.runs[part.run]);
+        let row = usize::try_from(position.row + run.row).ok().filter(|&row| row < image.height)?;
+        let column = usize::try_from(position.column + run.column).ok()?;
+        if column + self.taps > image.width {
+            return None;
+        }
+        let pixel = (position.image * image.height + row) * image.width + column;
+        Some(&image.data[pixel * image.channels + image.first..][part.range.clone()])
+    }
+}
+
+impl<'a, E: GemmElement> Patches<'a, E> {
+    /// Writes the elements of a part that is not [`Patches::stored`] as a whole, with zeros around the image.
+    fn put_together(&self, position: Position, part: &Part, to: &mut [E]) {
+        to.fill(E::ZERO);
+        let (image, run) = (&self.image, &self.runs[part.run]);
+        let row = position.row + run.row;
+        if row < 0 || row >= image.height as isize {
+            return;
+        }
+        let left = position.column + run.column;
+        let inside = inside(left, self.taps, image.width);
+        let start = part.range.start.max(inside.start * image.used);
+        let end = part.range.end.min(inside.end * image.used);
+        if start < end {
+            let pixel = (position.image * image.height + row as usize) * image.width;
+            let pixel = (pixel + (left + inside.start as isize) as usize) * image.channels;
+            let from = pixel + image.first + start - inside.start * image.used;
+            let to = &mut to[start - part.range.start..end - part.range.start];
+            to.copy_from_slice(&image.data[from..from + to.len()]);
+        }
+    }
+}
+
+/// Patches with the positions as lanes, and taps and channels along k.
+struct Windows<'a, 'b, E>(&'b Patches<'a, E>);
+
+impl<E: GemmElement> Operand<E> for Windows<'_, '_, E> {
+    fn pack(&self, lanes: Range<usize>, depth: Range<usize>, panels: &mut [E], lane_width: usize) {
+        let patches = self.0;
+        let parts = patches.parts(&depth);
+        let mut positions = [Position { image: 0, row: 0, column: 0 }; MOST_LANES];
+        let mut from = patches.positions(lanes.start);
+        let mut staging = vec![E::ZERO; lane_width * DEPTH_BLOCK];
+        for (index, panel) in panels.chunks_exact_mut(depth.len() * lane_width).enumerate() {
+            let count = (lanes.len() - index * lane_width).min(lane_width);
+            positions[..count].fill_with(|| from.next().expect("positions have no end"));
+            for part in &parts {
+                let mut runs: [&[E]; MOST_LANES] = [&[]; MOST_LANES];
+                let spaces = staging.chunks_exact_mut(DEPTH_BLOCK);
+                for ((run, &position), space) in
+                    runs.iter_mut().zip(&positions[..count]).zip(spaces)
+                {
+                    *run = patches.stored(position, part).unwrap_or_else(|| {
+                        let space = &mut space[..part.range.len()];
+                        patches.put_together(position, part, space);
+                        space
+                    });
+                }
+                let panel = &mut panel[part.at * lane_width..][..part.range.len() * lane_width];
+                interleave(&runs[..count], lane_width, panel);
+            }
+        }
+    }
+}
+
+/// Patches with taps and channels as lanes, and the positions along k.
+struct Taps<'a, 'b, E>(&'b Patches<'a, E>);
+
+impl<E: GemmElement> Operand<E> for Taps<'_, '_, E> {
+    fn pack(&self, lanes: Range<usize>, depth: Range<usize>, panels: &mut [E], lane_width: usize) {
+        let patches = self.0;
+        let parts = patches.parts(&lanes);
+        let mut positions = patches.positions(depth.start);
+        deal_rows(depth.len(), lanes.len(), lane_width, panels, |_, row| {
+            let position = positions.next().expect("positions have no end");
+            if let [part] = &parts[..]
+                && let Some(stored) = patches.stored(position, part)
+            {
+                return Some(stored);
+            }
+            for part in &parts {
+                let row = &mut row[part.at..][..part.range.len()];
+                match patches.stored(position, part) {
+                    Some(stored) => row.copy_from_slice(stored),
+                    None => patches.put_together(position, part, row),
+                }
+            }
+            None
+        });
+    }
+}

@@ -1,0 +1,203 @@
+//! `norm`, `norm_grad`: see `belamy_tensor::ops::norm` for the mathematics.
+//!
+//! Two passes over memory: one for two sums over the rows of each group and channel, one for the result. The first
+//! hands out tiles of at most [`TILE_CHANNELS`] channels and [`TILE_ELEMENTS`] elements, so that many rows of few
+//! channels (convolutions) and few rows of many (dense layers) both spread over the threads; a tile sums its rows in
+//! order in f64, and the tiles of a channel are added in order: the bits do not depend on the threads.
+//!
+//! The variance is taken in one pass from data shifted by the group's first row k: with d = x − k,
+//! R·variance = Σd² − (Σd)²/R (Chan, Golub and LeVeque, 1983). The shift makes it safe: as k is one of the numbers,
+//! R·variance ≥ (k − mean)², so the two terms exceed their difference by at most a factor of R + 1 and the relative
+//! error stays below R² roundings of f64 in the worst case (one wild first row), a few roundings in any other.
+//! A second pass or Welford's division per element would cost more and gain nothing here.
+
+#[cfg(test)]
+mod tests;
+
+use super::{Real, Run, SERIAL_ELEMENTS, for_real};
+use belamy_tensor::ops::norm::NormParams;
+use rayon::prelude::*;
+
+/// The widest tile: its sums stay in the nearest cache.
+const TILE_CHANNELS: usize = 256;
+/// The largest tile.
+const TILE_ELEMENTS: usize = 1 << 15;
+
+#[derive(Clone, Copy)]
+struct Extents {
+    groups: usize,
+    rows: usize,
+    channels: usize,
+}
+
+impl Extents {
+    fn decode(params: &NormParams) -> Extents {
+        Extents {
+            groups: params.groups as usize,
+            rows: params.rows as usize,
+            channels: params.channels as usize,
+        }
+    }
+
+    /// Two sums over the rows, each `[G, C]`. `add` adds one row's terms to both; it is given the row segment's
+    /// place in x, and the place of its first channel in `[G, C]`.
+    fn row_sums(
+        self,
+        add: impl Fn(usize, usize, &mut [f64], &mut [f64]) + Sync,
+    ) -> (Vec<f64>, Vec<f64>) {
+        let Extents { groups, rows, channels } = self;
+        let width = channels.min(TILE_CHANNELS);
+        let height = TILE_ELEMENTS / width;
+        let (across, down) = (channels.div_ceil(width), rows.div_ceil(height));
+        let column = |column: usize| {
+            let (group, left) = (column / across, column % across * width);
+            let width = width.min(channels - left);
+            let tile = |tile: usize| {
+                let (mut first, mut second) = (vec![0.0; width], vec![0.0; width]);
+                for row in tile * height..rows.min((tile + 1) * height) {
+                    let at = (group * rows + row) * channels + left;
+                    add(at, group * channels + left, &mut first, &mut second);
+                }
+                (first, second)
+            };
+            if down == 1 {
+                return tile(0);
+            }
+            let tiles: Vec<_> = (0..down).into_par_iter().map(tile).collect();
+            let mut tiles = tiles.into_iter();
+            let mut total = tiles.next().expect("infer wants a row");
+            for (first, second) in tiles {
+                total.0.iter_mut().zip(first).for_each(|(sum, part)| *sum += part);
+                total.1.iter_mut().zip(second).for_each(|(sum, part)| *sum += part);
+            }
+            total
+        };
+        let columns: Vec<_> = (0..groups * across).into_par_iter().map(column).collect();
+        columns.into_iter().fold((Vec::new(), Vec::new()), |mut sums, (first, second)| {
+            sums.0.extend(first);
+            sums.1.extend(second);
+            sums
+        })
+    }
+
+    /// Fills an output of x's shape row by row. `row` is given the row's place in x and that of its group's first
+    /// channel in `[G, C]`.
+    fn fill_rows<E: Real>(self, output: &mut [E], row: impl Fn(usize, usize, &mut [E]) + Sync) {
+        let Extents { rows, channels, .. } = self;
+        let block = (4 * SERIAL_ELEMENTS / channels).max(1);
+        output.par_chunks_mut(rows * channels).enumerate().for_each(|(group, output)| {
+            output.par_chunks_mut(block * channels).enumerate().for_each(|(index, output)| {
+                let first = group * rows + index * block;
+                for (offset, output) in output.chunks_exact_mut(channels).enumerate() {
+                    row((first + offset) * channels, group * channels, output);
+                }
+            });
+        });
+    }
+}
+
+fn widen<E: Real>(values: &[E]) -> Vec<f64> {
+    values.iter().map(|value| value.to_f64()).collect()
+}
+
+fn narrow<E: Real>(from: &[f64], to: &mut [E]) {
+    to.iter_mut().zip(from).for_each(|(to, &from)| *to = E::from_f64(from));
+}
+
+pub(super) fn norm(run: Run<'_>) {
+    for_real!(run, norm_of);
+}
+
+fn norm_of<E: Real>(mut run: Run<'_>) {
+    let params = NormParams::decode(&run.params);
+    let e = Extents::decode(&params);
+    let (x, gamma) = (run.input::<E>(0), run.input::<E>(1)); // x: [G, R, C]  gamma: [C]
+    let beta = widen(run.input::<E>(2)); // [C]
+    let [y, mean_out, variance_out] = &mut run.outputs[..] else {
+        unreachable!("norm has three outputs");
+    };
+
+    let group = e.rows * e.channels;
+    let shift: Vec<f64> = // [G, C]: each group's first row
+        (0..e.groups).flat_map(|g| widen(&x[g * group..g * group + e.channels])).collect();
+    let (sums, squares) = e.row_sums(|at, channel, sums, squares| {
+        let (x, shift) = (&x[at..at + sums.len()], &shift[channel..channel + sums.len()]);
+        for (((sum, square), x), shift) in sums.iter_mut().zip(squares).zip(x).zip(shift) {
+            let d = x.to_f64() - shift;
+            *sum += d;
+            *square += d * d;
+        }
+    });
+    let rows = e.rows as f64;
+    let (mut mean, mut variance) = (shift, squares); // [G, C]
+    let mut scale = vec![0.0; sums.len()]; // [G, C]
+    for i in 0..sums.len() {
+        let raw = (variance[i] - sums[i] * sums[i] / rows) / rows;
+        // Rounding may leave a tiny negative number; NaN must stay NaN.
+        variance[i] = if raw < 0.0 { 0.0 } else { raw };
+        mean[i] += sums[i] / rows;
+        scale[i] = gamma[i % e.channels].to_f64() / (variance[i] + params.epsilon).sqrt();
+    }
+    narrow(&mean, mean_out.values_mut::<E>());
+    narrow(&variance, variance_out.values_mut::<E>());
+
+    e.fill_rows(y.values_mut::<E>(), |at, channel, y| {
+        let channels = channel..channel + y.len();
+        let (x, mean, scale) = (&x[at..at + y.len()], &mean[channels.clone()], &scale[channels]);
+        for ((((y, x), mean), scale), beta) in y.iter_mut().zip(x).zip(mean).zip(scale).zip(&beta) {
+            *y = E::from_f64((x.to_f64() - mean) * scale + beta);
+        }
+    });
+}
+
+pub(super) fn norm_grad(run: Run<'_>) {
+    for_real!(run, norm_grad_of);
+}
+
+fn norm_grad_of<E: Real>(mut run: Run<'_>) {
+    let params = NormParams::decode(&run.params);
+    let e = Extents::decode(&params);
+    let (x, gamma, g) = (run.input::<E>(0), run.input::<E>(1), run.input::<E>(2)); // x, g: [G, R, C]
+    let (mean, variance) = (widen(run.input::<E>(3)), run.input::<E>(4)); // [G, C]
+    let [grad_x, grad_gamma, grad_beta] = &mut run.outputs[..] else {
+        unreachable!("norm_grad has three outputs");
+    };
+
+    // Σ_r g and Σ_r g (x − mean).
+    let (sums, products) = e.row_sums(|at, channel, sums, products| {
+        let (x, g) = (&x[at..at + sums.len()], &g[at..at + sums.len()]);
+        let mean = &mean[channel..channel + sums.len()];
+        for ((((sum, product), x), g), mean) in
+            sums.iter_mut().zip(products).zip(x).zip(g).zip(mean)
+        {
+            let g = g.to_f64();
+            *sum += g;
+            *product += g * (x.to_f64() - mean);
+        }
+    });
+    let rows = e.rows as f64;
+    let (mut gammas, mut betas) = (vec![0.0; e.channels], vec![0.0; e.channels]);
+    // grad_x = a g + b (x − mean) + c, each [G, C].
+    let (mut a, mut b, mut c) = (sums.clone(), products.clone(), sums.clone());
+    for i in 0..sums.len() {
+        let channel = i % e.channels;
+        let s = 1.0 / (variance[i].to_f64() + params.epsilon).sqrt();
+        gammas[channel] += products[i] * s;
+        betas[channel] += sums[i];
+        a[i] = gamma[channel].to_f64() * s;
+        b[i] = -a[i] * s * s * products[i] / rows;
+        c[i] = -a[i] * sums[i] / rows;
+    }
+    narrow(&gammas, grad_gamma.values_mut::<E>());
+    narrow(&betas, grad_beta.values_mut::<E>());
+
+    e.fill_rows(grad_x.values_mut::<E>(), |at, channel, grad_x| {
+        let channels = channel..channel + grad_x.len();
+        let (x, g) = (&x[at..at + grad_x.len()], &g[at..at + grad_x.len()]);
+        let (mean, a) = (&mean[channels.clone()], &a[channels.clone()]);
+        let (b, c) = (&b[channels.clone()], &c[channels]);
+        for i in 0..grad_x.len() {
+            grad_x[i] = E::from_f64(a[i] * g[i].to_f64() + b[i] * (x[i].to_f64() - mean[i]) + c[i]);
+        }
+    });
+}

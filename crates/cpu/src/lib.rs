@@ -1,0 +1,130 @@
+//! Belamy's CPU backend on rayon: the oracle for every op, and fast paths for the hot ones.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`Cpu`] | the backend: buffers from a pool, kernels by name |
+//! | `storage` | memory that goes back to the pool when the last tensor lets go of it |
+//! | `kernels` | one file a family: direct loops in f64 accumulation, parallel over outputs |
+//! | `gemm` | packed, register-blocked matrix multiplication for AVX-512, AVX2 and any other processor |
+//!
+//! [`oracle`] runs the direct loops only: simple enough to be believed. [`cpu`] takes, by the rule stated in each
+//! kernel's file, a fast path for matrix products, convolutions and norms. Both give the same bits from run to run
+//! and at any number of threads, because the order of every sum depends on shapes alone.
+#![deny(unsafe_code)]
+
+mod gemm;
+mod kernels;
+mod storage;
+
+use belamy_tensor::kernel::KernelId;
+use belamy_tensor::{Backend, Buffer, Call, DType, Device, DeviceId, Error, ErrorKind, Result};
+use std::sync::Arc;
+use storage::{Pool, Storage};
+
+/// How the CPU computes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Path {
+    /// Direct loops accumulating in f64.
+    Oracle,
+    /// Fast variants where there are some.
+    Fast,
+}
+
+/// The CPU as a device.
+#[derive(Debug)]
+pub struct Cpu {
+    path: Path,
+    pool: Arc<Pool>,
+}
+
+/// The CPU by direct loops that accumulate in f64: slow, and right.
+pub fn oracle() -> Device {
+    Device::new(Cpu { path: Path::Oracle, pool: Pool::new(false) })
+}
+
+/// The CPU by its fast paths.
+pub fn cpu() -> Device {
+    Device::new(Cpu { path: Path::Fast, pool: Pool::new(false) })
+}
+
+/// As [`oracle`] or [`cpu`] with every new buffer filled with NaN, so that an element which a kernel forgets to
+/// write is seen. For tests.
+pub fn poisoned(fast: bool) -> Device {
+    let path = if fast { Path::Fast } else { Path::Oracle };
+    Device::new(Cpu { path, pool: Pool::new(true) })
+}
+
+/// Which instruction set the fast paths use on this machine: `avx512`, `avx2` or `portable`.
+pub fn instruction_set() -> &'static str {
+    gemm::instruction_set()
+}
+
+impl Cpu {
+    fn error(&self, message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Device { device: self.id(), message: message.into() })
+    }
+
+    fn storage<'a>(&self, buffer: &'a Buffer) -> Result<&'a Storage> {
+        buffer
+            .storage
+            .downcast_ref::<Storage>()
+            .ok_or_else(|| self.error("was handed another device's buffer"))
+    }
+
+    fn storage_mut<'a>(&self, buffer: &'a mut Buffer) -> Result<&'a mut Storage> {
+        Arc::get_mut(&mut buffer.storage)
+            .and_then(|storage| storage.downcast_mut::<Storage>())
+            .ok_or_else(|| self.error("cannot write a buffer that is shared"))
+    }
+}
+
+impl Backend for Cpu {
+    fn id(&self) -> DeviceId {
+        let name = match self.path {
+            Path::Oracle => "oracle",
+            Path::Fast => "cpu",
+        };
+        DeviceId { name, index: 0 }
+    }
+
+    fn alloc(&self, dtype: DType, elements: usize) -> Result<Buffer> {
+        let storage = Pool::take(&self.pool, dtype, elements)
+            .ok_or_else(|| self.error(format!("out of memory for {elements} × {dtype}")))?;
+        Ok(Buffer::new(dtype, elements, Arc::new(storage)))
+    }
+
+    fn write(&self, buffer: &mut Buffer, bytes: &[u8]) -> Result<()> {
+        self.storage_mut(buffer)?.bytes_mut().copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn read(&self, buffer: &Buffer, bytes: &mut [u8]) -> Result<()> {
+        bytes.copy_from_slice(self.storage(buffer)?.bytes());
+        Ok(())
+    }
+
+    fn launch(&self, call: Call<'_>) -> Result<()> {
+        let inputs = call
+            .inputs
+            .iter()
+            .map(|buffer| self.storage(buffer))
+            .collect::<Result<Vec<&Storage>>>()?;
+        let outputs = call
+            .outputs
+            .iter_mut()
+            .map(|buffer| self.storage_mut(buffer))
+            .collect::<Result<Vec<&mut Storage>>>()?;
+        let fast = self.path == Path::Fast;
+        kernels::dispatch(call.kernel, kernels::Run { params: call.params, inputs, outputs, fast });
+        Ok(())
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Every kernel that this backend runs: all of them, or it would not compile.
+pub fn kernels() -> &'static [KernelId] {
+    KernelId::ALL
+}

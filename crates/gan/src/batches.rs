@@ -1,0 +1,200 @@
+//! What a training step draws: real samples and noise.
+//!
+//! Both come from counters, not from a state: a batch depends on (seed, step, draw) alone, so a resumed run sees what
+//! an unbroken one would have seen. Shuffling is a permutation computed on the device; nothing visits the host.
+
+use crate::data::{Dataset, ValueRange};
+use crate::error::{Error, Result};
+use crate::recipe::{Recipe, Source};
+use belamy_nn::{Context, Network};
+use belamy_tensor::ops::concat::concat;
+use belamy_tensor::ops::gather::gather_rows;
+use belamy_tensor::ops::pointwise::select;
+use belamy_tensor::ops::random::{self, Shuffle};
+use belamy_tensor::{DType, Device, Shape, Tensor};
+
+/// Samples, and the class of each where there are classes.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// `[N, ..]`: images, points, or noise.
+    pub samples: Tensor,
+    /// `[N]` of u32.
+    pub labels: Option<Tensor>,
+}
+
+/// Where a training step's samples come from. Tests put recorded ones here.
+pub trait Batches {
+    /// The real samples of the step's discriminator update `draw`, counted from 0.
+    fn real(&mut self, draw: usize, cx: &mut Context) -> Result<Batch>;
+    /// Noise, and labels where there are classes.
+    fn noise(&mut self, cx: &mut Context) -> Result<Batch>;
+}
+
+/// Streams of random numbers with a place of their own, above those that a step counts up.
+const SHUFFLE_STREAM: u32 = 1 << 25;
+
+/// Batches of a recipe's data on a device.
+#[derive(Debug)]
+pub struct DeviceBatches {
+    batch: usize,
+    draws: usize,
+    latent: usize,
+    classes: usize,
+    dtype: DType,
+    mirror: bool,
+    device: Device,
+    real: Real,
+}
+
+#[derive(Debug)]
+enum Real {
+    /// Fresh points of the curve each time.
+    Sine,
+    /// A data set, shuffled anew each epoch.
+    Samples { samples: Tensor, labels: Option<Tensor>, count: usize },
+}
+
+impl DeviceBatches {
+    /// Puts a data set on the device as samples of the discriminator's input shape; the sine needs none.
+    ///
+    /// Fails when the samples are of another shape, or a conditional system's data have no labels.
+    pub fn new(
+        recipe: &Recipe,
+        data: Option<&Dataset>,
+        discriminator: &Network,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<DeviceBatches> {
+        let real = match (recipe.source, data) {
+            (Source::Sine, _) => Real::Sine,
+            (_, Some(data)) => on_device(recipe, data, discriminator.input(), dtype, device)?,
+            (_, None) => return Err(Error::data(format!("recipe {} needs data", recipe.name))),
+        };
+        Ok(DeviceBatches {
+            batch: recipe.batch,
+            draws: recipe.discriminator_steps,
+            latent: recipe.latent,
+            classes: recipe.classes,
+            dtype,
+            mirror: recipe.mirror && discriminator.input().rank() == 3,
+            device: device.clone(),
+            real,
+        })
+    }
+
+    /// How many samples make an epoch; `None` where they never end.
+    pub fn count(&self) -> Option<usize> {
+        match &self.real {
+            Real::Sine => None,
+            Real::Samples { count, .. } => Some(*count),
+        }
+    }
+}
+
+fn on_device(
+    recipe: &Recipe,
+    data: &Dataset,
+    sample: Shape,
+    dtype: DType,
+    device: &Device,
+) -> Result<Real> {
+    let count = data.samples();
+    let found = &data.shape[1..];
+    if data.sample_elements() != sample.elements() || (sample.rank() > 1 && found != sample.dims()) {
+        let message = format!("recipe {} takes samples of shape {sample}, the data are {found:?}", recipe.name);
+        return Err(Error::data(message));
+    }
+    if data.range != recipe.range && recipe.range != ValueRange::Unbounded {
+        return Err(Error::data(format!("recipe {} takes another range of values", recipe.name)));
+    }
+    let shape = Shape::new(&[&[count], sample.dims()].concat())?;
+    let samples = match dtype {
+        DType::F32 => Tensor::from_slice(&data.images, shape, device)?,
+        _ => {
+            let wide: Vec<f64> = data.images.iter().map(|&value| f64::from(value)).collect();
+            Tensor::from_f64(&wide, shape, dtype, device)?
+        }
+    };
+    let labels = match (&data.labels, recipe.classes) {
+        (_, 0) => None,
+        (Some(labels), classes) if data.classes <= classes => {
+            Some(Tensor::from_slice(labels, [count], device)?)
+        }
+        _ => {
+            let message = format!(
+                "recipe {} wants labels of {} classes, the data have {}",
+                recipe.name, recipe.classes, data.classes
+            );
+            return Err(Error::data(message));
+        }
+    };
+    Ok(Real::Samples { samples, labels, count })
+}
+
+impl Batches for DeviceBatches {
+    fn real(&mut self, draw: usize, cx: &mut Context) -> Result<Batch> {
+        match &self.real {
+            Real::Sine => {
+                let reach = crate::data::synthetic::SINE_REACH;
+                let key = cx.next_key();
+                let x = random::uniform([self.batch, 1], -reach, reach, self.dtype, key, cx.counter())?;
+                Ok(Batch { samples: concat(&[&x, &x.sin()?], 1)?, labels: None })
+            }
+            Real::Samples { samples, labels, count } => {
+                let shuffle = Shuffle {
+                    count: *count as u32,
+                    global_batch: self.batch as u32,
+                    draw: draw as u32,
+                    draws: self.draws as u32,
+                };
+                let key = cx.key(SHUFFLE_STREAM);
+                let indices = random::shuffled_indices(self.batch, shuffle, key, cx.counter())?;
+                let mut samples = gather_rows(samples, &indices)?;
+                if self.mirror {
+                    samples = mirrored_at_random(&samples, cx)?;
+                }
+                let labels = labels.as_ref().map(|labels| gather_rows(labels, &indices)).transpose()?;
+                Ok(Batch { samples, labels })
+            }
+        }
+    }
+
+    fn noise(&mut self, cx: &mut Context) -> Result<Batch> {
+        let (batch, latent) = (self.batch, self.latent);
+        let samples = normal_noise(batch, latent, self.dtype, cx)?;
+        let labels = match self.classes {
+            0 => None,
+            classes => {
+                let key = cx.next_key();
+                Some(random::integers([batch], classes as u32, key, cx.counter())?)
+            }
+        };
+        debug_assert!(samples.device().is(&self.device));
+        Ok(Batch { samples, labels })
+    }
+}
+
+/// Standard normal noise `[batch, latent]`.
+pub fn normal_noise(
+    batch: usize,
+    latent: usize,
+    dtype: DType,
+    cx: &mut Context,
+) -> Result<Tensor> {
+    let key = cx.next_key();
+    Ok(random::normal([batch, latent], 0.0, 1.0, dtype, key, cx.counter())?)
+}
+
+/// Each image of `[N, H, W, C]` as it is or mirrored left to right, with even odds.
+fn mirrored_at_random(images: &Tensor, cx: &mut Context) -> Result<Tensor> {
+    let &[n, h, w, c] = images.dims() else {
+        return Err(Error::data("only images can be mirrored"));
+    };
+    let backwards: Vec<u32> = (0..w as u32).rev().collect();
+    let backwards = Tensor::from_slice(&backwards, [w], images.device())?;
+    let columns = images.permute(&[2, 0, 1, 3])?.reshape([w, n * h * c])?;
+    let mirrored = gather_rows(&columns, &backwards)?.reshape([w, n, h, c])?.permute(&[1, 2, 0, 3])?;
+    let key = cx.next_key();
+    let chosen = random::bernoulli([n, 1, 1, 1], 0.5, images.dtype(), key, cx.counter())?;
+    Ok(select(&chosen, &mirrored, images)?)
+}

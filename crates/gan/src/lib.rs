@@ -1,0 +1,37 @@
+//! Belamy's GANs: networks, objectives, the training step, data, pictures, and what a run leaves behind.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`recipe`] | everything that decides a training run, as data; the list of recipes |
+//! | [`networks`] | the systems' networks, layer for layer |
+//! | [`objective`] | what the two networks want |
+//! | [`batches`] | what a step draws: real samples and noise |
+//! | [`pair`] | a generator and a discriminator, and Algorithm 1 |
+//! | [`run`] | a training run and its folder |
+//! | [`checkpoint`] | all that an exact resume needs, complete or absent |
+//! | [`source`], [`data`] | finding and reading data |
+//! | [`show`], [`pictures`] | sample grids, scatter plots, curves |
+//! | [`files`], [`journal`], [`tensorboard`], [`digest`] | files that are whole or absent, logs, events |
+//! | [`error`] | what went wrong, and where |
+#![forbid(unsafe_code)]
+
+pub mod batches;
+pub mod checkpoint;
+pub mod data;
+pub mod digest;
+pub mod error;
+pub mod files;
+pub mod journal;
+pub mod networks;
+pub mod objective;
+pub mod pair;
+pub mod pictures;
+pub mod recipe;
+pub mod run;
+pub mod show;
+pub mod source;
+pub mod tensorboard;
+
+pub use error::{Error, Result};
+pub use pair::Pair;
+pub use recipe::Recipe;

@@ -1,0 +1,129 @@
+//! What the two networks want: Goodfellow et al. (2014), equation 1, and its variants.
+//!
+//! With logits a = D's answer before the sigmoid σ, and BCE(a, t) = softplus(a) − t·a:
+//!
+//! ```text
+//! discriminator   BCE(a_real, t_real) and BCE(a_fake, t_fake), added or averaged
+//! generator       non-saturating:  BCE(a_fake, t_generator)          = −log D(G(z)) at t = 1
+//!                 minimax:         −BCE(a_fake, 0)                   = log(1 − D(G(z)))
+//! ```
+//!
+//! At chance (a = 0) the discriminator's loss is 2 ln 2 by the sum convention, ln 2 by the mean.
+
+use belamy_nn::Context;
+use belamy_tensor::ops::loss::bce_with_logits;
+use belamy_tensor::ops::random;
+use belamy_tensor::{Result, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// How the discriminator's two halves make one loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossConvention {
+    /// (real + fake) / 2: ln 2 at chance.
+    Mean,
+    /// real + fake: 2 ln 2 at chance.
+    Sum,
+}
+
+impl LossConvention {
+    /// What the sum of the two halves is multiplied by.
+    pub fn scale(self) -> f64 {
+        match self {
+            LossConvention::Mean => 0.5,
+            LossConvention::Sum => 1.0,
+        }
+    }
+
+    /// The name in metrics: `mean` or `sum`.
+    pub fn name(self) -> &'static str {
+        match self {
+            LossConvention::Mean => "mean",
+            LossConvention::Sum => "sum",
+        }
+    }
+}
+
+/// What the generator minimises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GeneratorLoss {
+    /// −log D(G(z)): strong gradients while the discriminator is winning.
+    NonSaturating,
+    /// log(1 − D(G(z))): the two-player game's own objective.
+    Minimax,
+}
+
+/// The targets of the three terms, and how they are disturbed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Labels {
+    /// Target for real samples: 1, or 0.9 for one-sided smoothing.
+    pub real: f64,
+    /// Target for fake samples: 0; above it smoothing is two-sided.
+    pub fake: f64,
+    /// Target of the generator's non-saturating loss.
+    pub generator: f64,
+    /// Width of uniform noise added to the discriminator's targets: t + noise · U(0, 1).
+    pub noise: f64,
+    /// Probability with which a sample's target in the discriminator's loss is replaced by the other kind's.
+    pub flip: f64,
+}
+
+impl Default for Labels {
+    /// 1 and 0, undisturbed.
+    fn default() -> Labels {
+        Labels { real: 1.0, fake: 0.0, generator: 1.0, noise: 0.0, flip: 0.0 }
+    }
+}
+
+impl Labels {
+    /// Targets for logits that should be `target`, and would be `other` if flipped.
+    fn targets(&self, logits: &Tensor, target: f64, other: f64, cx: &mut Context) -> Result<Tensor> {
+        let (shape, dtype, device) = (logits.shape(), logits.dtype(), logits.device());
+        let mut targets = Tensor::full(target, shape, dtype, device)?;
+        if self.flip > 0.0 {
+            let key = cx.next_key();
+            let flipped = random::bernoulli(shape, self.flip, dtype, key, cx.counter())?;
+            targets = targets.add(&flipped.mul_scalar(other - target)?)?;
+        }
+        if self.noise > 0.0 {
+            let key = cx.next_key();
+            targets = targets.add(&random::uniform(shape, 0.0, self.noise, dtype, key, cx.counter())?)?;
+        }
+        Ok(targets)
+    }
+
+    /// The discriminator's loss on real samples' logits: a scalar, in nats per sample.
+    pub fn real_loss(&self, logits: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        let targets = self.targets(logits, self.real, self.fake, cx)?;
+        bce_with_logits(logits, &targets)?.mean_all()
+    }
+
+    /// The discriminator's loss on fake samples' logits: a scalar, in nats per sample.
+    pub fn fake_loss(&self, logits: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        let targets = self.targets(logits, self.fake, self.real, cx)?;
+        bce_with_logits(logits, &targets)?.mean_all()
+    }
+}
+
+impl GeneratorLoss {
+    /// The generator's loss on its samples' logits: a scalar, in nats per sample.
+    pub fn loss(self, logits: &Tensor, labels: &Labels) -> Result<Tensor> {
+        let target = match self {
+            GeneratorLoss::NonSaturating => labels.generator,
+            GeneratorLoss::Minimax => 0.0,
+        };
+        let targets = Tensor::full(target, logits.shape(), logits.dtype(), logits.device())?;
+        let loss = bce_with_logits(logits, &targets)?.mean_all()?;
+        match self {
+            GeneratorLoss::NonSaturating => Ok(loss),
+            GeneratorLoss::Minimax => loss.neg(),
+        }
+    }
+}
+
+/// The share of logits above 0: samples that the discriminator takes for real.
+pub fn taken_for_real(logits: &Tensor) -> Result<Tensor> {
+    logits.detach().greater_scalar(0.0)?.mean_all()
+}

@@ -1,0 +1,281 @@
+//! A generator and a discriminator, and the step that trains them: Goodfellow et al. (2014), Algorithm 1.
+
+use crate::batches::{Batch, Batches};
+use crate::error::{Error, Result};
+use crate::networks;
+use crate::objective::taken_for_real;
+use crate::recipe::{GeneratorUpdate, Passes, Recipe};
+use belamy_nn::average::Average;
+use belamy_nn::optimizer::{Optimizer, gradients};
+use belamy_nn::{Context, Network};
+use belamy_tensor::ops::concat::concat;
+use belamy_tensor::ops::finite::count_non_finite;
+use belamy_tensor::{DType, Device, Tensor};
+
+/// The two networks of a recipe with their optimisers, at some step of their training.
+#[derive(Debug)]
+pub struct Pair {
+    /// What is being trained, and how.
+    pub recipe: Recipe,
+    /// The run's seed.
+    pub seed: u64,
+    /// Makes samples from noise.
+    pub generator: Network,
+    /// Tells real samples from made ones; returns logits.
+    pub discriminator: Network,
+    /// Moves the generator.
+    pub generator_optimizer: Optimizer,
+    /// Moves the discriminator.
+    pub discriminator_optimizer: Optimizer,
+    /// The moving average of the generator's weights, if the recipe keeps one.
+    pub average: Option<Average>,
+    /// Generator updates made so far.
+    pub step: u64,
+    device: Device,
+    dtype: DType,
+}
+
+/// What a step measured, on the device: reading it waits for the device, so it is read only when it is shown.
+#[derive(Debug, Clone)]
+pub struct Measures {
+    /// The discriminator's loss, by the recipe's convention, in nats per sample.
+    pub loss_d: Tensor,
+    /// The generator's loss, in nats per sample.
+    pub loss_g: Tensor,
+    /// The share of real samples that the discriminator takes for real.
+    pub accuracy_real: Tensor,
+    /// The share of fake samples that it takes for fake.
+    pub accuracy_fake: Tensor,
+}
+
+impl Pair {
+    /// Fresh networks and optimisers, drawn by `seed`.
+    pub fn new(recipe: Recipe, seed: u64, dtype: DType, device: &Device) -> Result<Pair> {
+        recipe.check()?;
+        let (generator, discriminator) =
+            networks::build(recipe.system, &recipe.sizes(), device, dtype, seed)?;
+        let generator_optimizer = Optimizer::new(recipe.generator_optimizer, &generator)?;
+        let discriminator_optimizer = Optimizer::new(recipe.discriminator_optimizer, &discriminator)?;
+        let average = (recipe.average_decay > 0.0).then(|| Average::new(&generator, recipe.average_decay));
+        Ok(Pair {
+            recipe,
+            seed,
+            generator,
+            discriminator,
+            generator_optimizer,
+            discriminator_optimizer,
+            average,
+            step: 0,
+            device: device.clone(),
+            dtype,
+        })
+    }
+
+    /// Where the networks live.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The networks' element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// One step: k discriminator updates, each on fresh data and noise, then one of the generator.
+    ///
+    /// Fails with the first op or layer that is not finite, leaving the networks as they were before the step.
+    pub fn step(&mut self, batches: &mut dyn Batches) -> Result<Measures> {
+        let before = self.snapshot();
+        let measures = self.update(batches)?;
+        let mut watched = vec![measures.loss_d.clone(), measures.loss_g.clone()];
+        watched.extend(self.networks().flat_map(|network| network.trainable()).map(|p| p.value()));
+        let watched: Vec<&Tensor> = watched.iter().collect();
+        if count_non_finite(&watched)?.item()? > 0.0 {
+            self.restore(&before);
+            let place = self.first_non_finite(batches)?;
+            self.restore(&before);
+            return Err(Error::NotFinite { step: self.step + 1, place });
+        }
+        if let Some(average) = &mut self.average {
+            average.update(&self.generator)?;
+        }
+        self.step += 1;
+        Ok(measures)
+    }
+
+    fn context(&self) -> Result<Context> {
+        Ok(Context::train(self.seed, self.step as u32, 0, &self.device)?)
+    }
+
+    fn update(&mut self, batches: &mut dyn Batches) -> Result<Measures> {
+        let mut cx = self.context()?;
+        let rounds = self.recipe.discriminator_steps;
+        let update = self.recipe.generator_update;
+        for round in 0..rounds {
+            let last = round + 1 == rounds;
+            let real = batches.real(round, &mut cx)?;
+            let noise = batches.noise(&mut cx)?;
+            let mut fake = self.make(&noise, &mut cx)?;
+            if !last || update == GeneratorUpdate::Redrawn {
+                // The generator will not learn from this batch: let its graph go.
+                fake = fake.detach();
+            }
+            let game = self.judge(&real, &fake, &noise, &mut cx)?;
+            let grads_d = gradients(&game.loss_d, &self.discriminator)?;
+            if last && update == GeneratorUpdate::Simultaneous {
+                let loss_g = self.recipe.generator_loss.loss(&game.fake_logits, &self.recipe.labels)?;
+                let grads_g = gradients(&loss_g, &self.generator)?;
+                self.discriminator_optimizer.apply(&self.discriminator, &grads_d)?;
+                self.generator_optimizer.apply(&self.generator, &grads_g)?;
+                return game.measures(&loss_g);
+            }
+            self.discriminator_optimizer.apply(&self.discriminator, &grads_d)?;
+            if last {
+                let (fake, noise) = match update {
+                    GeneratorUpdate::Redrawn => {
+                        let noise = batches.noise(&mut cx)?;
+                        (self.make(&noise, &mut cx)?, noise)
+                    }
+                    _ => (fake, noise),
+                };
+                let logits = self.discriminator.forward(&fake, noise.labels.as_ref(), &mut cx)?;
+                let loss_g = self.recipe.generator_loss.loss(&logits, &self.recipe.labels)?;
+                let grads_g = gradients(&loss_g, &self.generator)?;
+                self.generator_optimizer.apply(&self.generator, &grads_g)?;
+                return game.measures(&loss_g);
+            }
+        }
+        unreachable!("a recipe has at least one discriminator update a step")
+    }
+
+    /// The generator's samples for a batch of noise, in the shape that the discriminator takes.
+    fn make(&self, noise: &Batch, cx: &mut Context) -> Result<Tensor> {
+        Ok(self.generator.forward(&noise.samples, noise.labels.as_ref(), cx)?)
+    }
+
+    /// The discriminator's side of the game.
+    fn judge(&self, real: &Batch, fake: &Tensor, noise: &Batch, cx: &mut Context) -> Result<Game> {
+        let labels = &self.recipe.labels;
+        let (real_logits, fake_logits) = match self.recipe.passes {
+            Passes::Separate => (
+                self.discriminator.forward(&real.samples, real.labels.as_ref(), cx)?,
+                self.discriminator.forward(fake, noise.labels.as_ref(), cx)?,
+            ),
+            Passes::Joined => {
+                let both = concat(&[&real.samples, fake], 0)?;
+                let classes = match (&real.labels, &noise.labels) {
+                    (Some(real), Some(fake)) => Some(concat(&[real, fake], 0)?),
+                    _ => None,
+                };
+                let logits = self.discriminator.forward(&both, classes.as_ref(), cx)?;
+                let (reals, fakes) = (real.samples.dims()[0], fake.dims()[0]);
+                (logits.slice(0, 0, reals)?, logits.slice(0, reals, fakes)?)
+            }
+        };
+        let halves = labels.real_loss(&real_logits, cx)?.add(&labels.fake_loss(&fake_logits, cx)?)?;
+        let loss_d = halves.mul_scalar(self.recipe.loss_convention.scale())?;
+        Ok(Game { loss_d, real_logits, fake_logits })
+    }
+
+    /// Samples for noise `[N, latent]` by the running statistics, from the averaged weights if there are any.
+    pub fn sample(&mut self, noise: &Tensor, labels: Option<&Tensor>) -> Result<Tensor> {
+        let mut cx = Context::evaluate(self.seed, &self.device)?;
+        if let Some(average) = &mut self.average {
+            average.exchange(&self.generator);
+        }
+        let samples = self.generator.forward(noise, labels, &mut cx);
+        if let Some(average) = &mut self.average {
+            average.exchange(&self.generator);
+        }
+        Ok(samples?)
+    }
+
+    /// Both networks.
+    pub fn networks(&self) -> impl Iterator<Item = &Network> {
+        [&self.generator, &self.discriminator].into_iter()
+    }
+
+    /// All parameters and running statistics, by reference: nothing is copied.
+    fn snapshot(&self) -> Vec<Tensor> {
+        self.networks().flat_map(|network| network.params()).map(|(_, param)| param.value()).collect()
+    }
+
+    fn restore(&self, snapshot: &[Tensor]) {
+        let params = self.networks().flat_map(|network| network.params());
+        params.zip(snapshot).for_each(|((_, param), value)| param.set(value.clone()));
+    }
+
+    /// Repeats the step's passes from the same weights and draws, and names the first value that is not finite.
+    fn first_non_finite(&self, batches: &mut dyn Batches) -> Result<String> {
+        let bad = |tensor: &Tensor| -> Result<bool> { Ok(count_non_finite(&[tensor])?.item()? > 0.0) };
+        let mut cx = self.context()?;
+        let real = batches.real(0, &mut cx)?;
+        if bad(&real.samples)? {
+            return Ok("the batch of real samples".to_owned());
+        }
+        let noise = batches.noise(&mut cx)?;
+        let mut found: Option<String> = None;
+        let mut look = |network: &Network, x: &Tensor, labels: Option<&Tensor>, cx: &mut Context| {
+            for (name, param) in network.params() {
+                if found.is_none() && bad(&param.value())? {
+                    found = Some(format!("{}.{name}", network.name()));
+                }
+            }
+            let result = network.forward_observed(x, labels, cx, &mut |layer, y| {
+                if found.is_none() && bad(y).unwrap_or(false) {
+                    let op = y.op_name().unwrap_or("its op");
+                    found = Some(format!("the result of {op} in {}.{layer}", network.name()));
+                }
+            })?;
+            Ok::<_, Error>((result, found.clone()))
+        };
+        let (fake, place) = look(&self.generator, &noise.samples, noise.labels.as_ref(), &mut cx)?;
+        if let Some(place) = place {
+            return Ok(place);
+        }
+        for (samples, labels) in [(&real.samples, &real.labels), (&fake, &noise.labels)] {
+            let (_, place) = look(&self.discriminator, samples, labels.as_ref(), &mut cx)?;
+            if let Some(place) = place {
+                return Ok(place);
+            }
+        }
+        let game = self.judge(&real, &fake, &noise, &mut cx)?;
+        let loss_g = self.recipe.generator_loss.loss(&game.fake_logits, &self.recipe.labels)?;
+        for (loss, network, name) in [
+            (&game.loss_d, &self.discriminator, "the discriminator's loss"),
+            (&loss_g, &self.generator, "the generator's loss"),
+        ] {
+            if bad(loss)? {
+                return Ok(name.to_owned());
+            }
+            let grads = gradients(loss, network)?;
+            let names = network.params().into_iter().filter(|(_, param)| param.is_trainable());
+            // The backward pass meets the last layers first.
+            let pairs: Vec<_> = grads.iter().zip(names).collect();
+            for (grad, (param, _)) in pairs.into_iter().rev() {
+                if bad(grad)? {
+                    return Ok(format!("the gradient of {}.{param}", network.name()));
+                }
+            }
+        }
+        Ok("a weight after the optimiser's update (the learning rate may be too large)".to_owned())
+    }
+}
+
+/// One round of the game, before anybody moves.
+struct Game {
+    loss_d: Tensor,
+    real_logits: Tensor,
+    fake_logits: Tensor,
+}
+
+impl Game {
+    fn measures(&self, loss_g: &Tensor) -> Result<Measures> {
+        Ok(Measures {
+            loss_d: self.loss_d.detach(),
+            loss_g: loss_g.detach(),
+            accuracy_real: taken_for_real(&self.real_logits)?,
+            accuracy_fake: taken_for_real(&self.fake_logits)?.one_minus()?,
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! What a forward pass needs to know besides its input.
+
+use crate::Param;
+use belamy_tensor::ops::random::{self, RandomKey};
+use belamy_tensor::{Device, Result, Tensor};
+
+/// What a forward pass is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Batch statistics, dropout, and a graph to differentiate.
+    Train,
+    /// Running statistics, no dropout, no graph.
+    Evaluate,
+}
+
+/// The mode of a forward pass, and its source of random numbers.
+///
+/// Every use of randomness within a step takes the next stream, so draws depend on the order of the program and on
+/// (seed, step, sample) only; never on threads, devices or how a batch is split.
+#[derive(Debug)]
+pub struct Context {
+    /// What the pass is for.
+    pub mode: Mode,
+    seed: u64,
+    counter: Tensor,
+    next_stream: u32,
+}
+
+impl Context {
+    /// A context for training step `step`, whose batch starts at global sample `first_sample`.
+    pub fn train(seed: u64, step: u32, first_sample: u32, device: &Device) -> Result<Context> {
+        let counter = random::counter(step, first_sample, device)?;
+        Ok(Context { mode: Mode::Train, seed, counter, next_stream: 0 })
+    }
+
+    /// A context for inference. Its random streams are apart from those of every training step of fewer than
+    /// 2³² − 1 steps.
+    pub fn evaluate(seed: u64, device: &Device) -> Result<Context> {
+        let counter = random::counter(u32::MAX, 0, device)?;
+        Ok(Context { mode: Mode::Evaluate, seed, counter, next_stream: 0 })
+    }
+
+    /// Whether batch statistics and dropout are in force.
+    pub fn is_training(&self) -> bool {
+        self.mode == Mode::Train
+    }
+
+    /// The key of the next use of randomness.
+    pub fn next_key(&mut self) -> RandomKey {
+        let key = RandomKey { seed: self.seed, stream: self.next_stream };
+        self.next_stream += 1;
+        key
+    }
+
+    /// A key that does not depend on what was drawn before, for uses with a name of their own.
+    pub fn key(&self, stream: u32) -> RandomKey {
+        RandomKey { seed: self.seed, stream }
+    }
+
+    /// The device-side counter: the step and the first global sample.
+    pub fn counter(&self) -> &Tensor {
+        &self.counter
+    }
+
+    /// A parameter's value: part of a graph when training, a constant otherwise.
+    pub fn read(&self, param: &Param) -> Tensor {
+        match self.mode {
+            Mode::Train => param.value(),
+            Mode::Evaluate => param.value().detach(),
+        }
+    }
+}

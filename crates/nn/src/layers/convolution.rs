@@ -1,0 +1,209 @@
+//! Convolution and transposed convolution.
+
+use super::Placement;
+use crate::initializer::{Fans, Initializer};
+use crate::{Context, Layer, Param};
+use belamy_tensor::ops::conv2d::{Window, conv_transpose2d, conv2d};
+use belamy_tensor::{Error, Result, Shape, Tensor};
+
+/// How a convolution treats the image's border.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Padding {
+    /// The same number of zeros on all sides, PyTorch's way; 0 is Keras' `valid`.
+    Zeros(usize),
+    /// Keras' `same`: outputs are ⌈side / stride⌉ (inputs · stride when transposed), a spare zero goes below and right.
+    Same,
+}
+
+/// What both kinds of convolution are made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Convolution {
+    /// Channels of the input.
+    pub inputs: usize,
+    /// Channels of the output.
+    pub outputs: usize,
+    /// Side of the square kernel.
+    pub kernel: usize,
+    /// Step in both directions.
+    pub stride: usize,
+    /// The border.
+    pub padding: Padding,
+    /// How the weight starts.
+    pub weight: Initializer,
+    /// How the bias starts, if there is one.
+    pub bias: Option<Initializer>,
+}
+
+impl Convolution {
+    fn description(&self, name: &str) -> String {
+        let Convolution { inputs, outputs, kernel, stride, padding, bias, .. } = *self;
+        let padding = match padding {
+            Padding::Zeros(0) => String::new(),
+            Padding::Zeros(zeros) => format!(", padding {zeros}"),
+            Padding::Same => ", same".to_owned(),
+        };
+        let bias = if bias.is_none() { ", no bias" } else { "" };
+        format!("{name} {inputs}→{outputs}, {kernel}×{kernel}, stride {stride}{padding}{bias}")
+    }
+
+    /// The weight `[O, K, K, I]` and the bias `[O]`.
+    fn params(&self, fans: Fans, place: &mut Placement<'_>) -> Result<(Param, Option<Param>)> {
+        let shape = [self.outputs, self.kernel, self.kernel, self.inputs];
+        let weight = place.trainable("weight", shape, fans, self.weight)?;
+        let bias = self
+            .bias
+            .map(|start| place.trainable("bias", [self.outputs], fans, start))
+            .transpose()?;
+        Ok((weight, bias))
+    }
+
+    fn image(&self, name: &'static str, input: Shape) -> Result<[usize; 2]> {
+        match *input.dims() {
+            [height, width, channels] if channels == self.inputs => Ok([height, width]),
+            _ => {
+                let rule = format!("wants an image [H, W, {}]", self.inputs);
+                Err(Error::shape(name, &[input], rule))
+            }
+        }
+    }
+}
+
+fn with_bias(y: Tensor, bias: &Option<Param>, cx: &Context) -> Result<Tensor> {
+    match bias {
+        Some(bias) => y.add(&cx.read(bias)),
+        None => Ok(y),
+    }
+}
+
+/// A convolution `[N, H, W, I] → [N, OH, OW, O]` with weight `[O, K, K, I]`.
+#[derive(Debug)]
+pub struct Conv2d {
+    spec: Convolution,
+    weight: Param,
+    bias: Option<Param>,
+}
+
+impl Conv2d {
+    /// A layer with fresh parameters.
+    pub fn new(spec: Convolution, place: &mut Placement<'_>) -> Result<Conv2d> {
+        let taps = spec.kernel * spec.kernel;
+        let fans = Fans { fan_in: spec.inputs * taps, fan_out: spec.outputs * taps };
+        let (weight, bias) = spec.params(fans, place)?;
+        Ok(Conv2d { spec, weight, bias })
+    }
+
+    fn window(&self, image: [usize; 2]) -> Window {
+        let Convolution { kernel, stride, padding, .. } = self.spec;
+        match padding {
+            Padding::Zeros(zeros) => Window::new(stride, zeros),
+            Padding::Same => Window::same(stride, image, [kernel, kernel]),
+        }
+    }
+}
+
+impl Layer for Conv2d {
+    fn kind(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn description(&self) -> String {
+        self.spec.description("Conv")
+    }
+
+    fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        let image = self.spec.image("conv2d", Shape::new(&x.dims()[1..])?)?;
+        let y = conv2d(x, &cx.read(&self.weight), self.window(image))?;
+        with_bias(y, &self.bias, cx)
+    }
+
+    fn output(&self, input: Shape) -> Result<Shape> {
+        let image = self.spec.image("conv2d", input)?;
+        let kernel = [self.spec.kernel, self.spec.kernel];
+        let [height, width] = self.window(image).output(&image, &kernel).ok_or_else(|| {
+            Error::shape("conv2d", &[input], "the kernel is larger than the padded image")
+        })?;
+        Shape::new(&[height, width, self.spec.outputs])
+    }
+
+    fn params(&self) -> Vec<&Param> {
+        std::iter::once(&self.weight).chain(&self.bias).collect()
+    }
+
+    fn multiply_adds(&self, _input: Shape, output: Shape) -> u64 {
+        let per_output = self.spec.kernel * self.spec.kernel * self.spec.inputs;
+        output.elements() as u64 * per_output as u64
+    }
+}
+
+/// A transposed convolution `[N, H, W, I] → [N, ~H·stride, ~W·stride, O]` with weight `[O, K, K, I]`.
+#[derive(Debug)]
+pub struct ConvTranspose2d {
+    spec: Convolution,
+    weight: Param,
+    bias: Option<Param>,
+}
+
+impl ConvTranspose2d {
+    /// A layer with fresh parameters.
+    ///
+    /// Its fans are those of the convolution that leads back, as both Keras and PyTorch count them.
+    pub fn new(spec: Convolution, place: &mut Placement<'_>) -> Result<ConvTranspose2d> {
+        let taps = spec.kernel * spec.kernel;
+        let fans = Fans { fan_in: spec.outputs * taps, fan_out: spec.inputs * taps };
+        let (weight, bias) = spec.params(fans, place)?;
+        Ok(ConvTranspose2d { spec, weight, bias })
+    }
+
+    /// The window, and the rows and columns that the division by the stride leaves open.
+    fn window(&self, image: [usize; 2]) -> (Window, (usize, usize)) {
+        let Convolution { kernel, stride, padding, .. } = self.spec;
+        match padding {
+            Padding::Zeros(zeros) => (Window::new(stride, zeros), (0, 0)),
+            Padding::Same => {
+                let made = image.map(|side| side * stride);
+                let window = Window::same(stride, made, [kernel, kernel]);
+                let open = |axis: usize, (before, after): (usize, usize)| {
+                    (made[axis] + before + after).saturating_sub((image[axis] - 1) * stride + kernel)
+                };
+                (window, (open(0, window.padding.0), open(1, window.padding.1)))
+            }
+        }
+    }
+}
+
+impl Layer for ConvTranspose2d {
+    fn kind(&self) -> &'static str {
+        "conv_transpose2d"
+    }
+
+    fn description(&self) -> String {
+        self.spec.description("ConvTranspose")
+    }
+
+    fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        let image = self.spec.image("conv_transpose2d", Shape::new(&x.dims()[1..])?)?;
+        let (window, open) = self.window(image);
+        let y = conv_transpose2d(x, &cx.read(&self.weight), window, open)?;
+        with_bias(y, &self.bias, cx)
+    }
+
+    fn output(&self, input: Shape) -> Result<Shape> {
+        let image = self.spec.image("conv_transpose2d", input)?;
+        let kernel = [self.spec.kernel, self.spec.kernel];
+        let (window, open) = self.window(image);
+        let [height, width] = window
+            .transposed_output(&image, &kernel, open)
+            .ok_or_else(|| Error::shape("conv_transpose2d", &[input], "padding leaves no image"))?;
+        Shape::new(&[height, width, self.spec.outputs])
+    }
+
+    fn params(&self) -> Vec<&Param> {
+        std::iter::once(&self.weight).chain(&self.bias).collect()
+    }
+
+    fn multiply_adds(&self, input: Shape, _output: Shape) -> u64 {
+        // Each input pixel meets each tap once.
+        let per_input = self.spec.kernel * self.spec.kernel * self.spec.outputs;
+        input.elements() as u64 * per_input as u64
+    }
+}

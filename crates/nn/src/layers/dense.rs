@@ -1,0 +1,72 @@
+//! The fully connected layer.
+
+use super::Placement;
+use crate::initializer::{Fans, Initializer};
+use crate::{Context, Layer, Param};
+use belamy_tensor::ops::matmul::matmul;
+use belamy_tensor::{Error, Result, Shape, Tensor};
+
+/// `y = x Wᵀ + b` for `x: [N, I]`, `W: [O, I]`, `b: [O]`.
+#[derive(Debug)]
+pub struct Dense {
+    weight: Param,
+    bias: Option<Param>,
+}
+
+impl Dense {
+    /// A layer from `inputs` to `outputs` features; `bias` is how a bias starts, or none.
+    pub fn new(
+        inputs: usize,
+        outputs: usize,
+        weight: Initializer,
+        bias: Option<Initializer>,
+        place: &mut Placement<'_>,
+    ) -> Result<Dense> {
+        let fans = Fans { fan_in: inputs, fan_out: outputs };
+        let weight = place.trainable("weight", [outputs, inputs], fans, weight)?;
+        let bias = bias.map(|start| place.trainable("bias", [outputs], fans, start)).transpose()?;
+        Ok(Dense { weight, bias })
+    }
+
+    fn extents(&self) -> (usize, usize) {
+        let shape = self.weight.meta().shape;
+        (shape.dims()[0], shape.dims()[1])
+    }
+}
+
+impl Layer for Dense {
+    fn kind(&self) -> &'static str {
+        "dense"
+    }
+
+    fn description(&self) -> String {
+        let (outputs, inputs) = self.extents();
+        format!("Dense {inputs}→{outputs}{}", if self.bias.is_none() { ", no bias" } else { "" })
+    }
+
+    fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        let y = matmul(x, &cx.read(&self.weight), false, true)?;
+        match &self.bias {
+            Some(bias) => y.add(&cx.read(bias)),
+            None => Ok(y),
+        }
+    }
+
+    fn output(&self, input: Shape) -> Result<Shape> {
+        let (outputs, inputs) = self.extents();
+        if input.dims() != [inputs] {
+            let rule = format!("a dense layer of {inputs} inputs wants that many features");
+            return Err(Error::shape("dense", &[input], rule));
+        }
+        Ok(Shape::from([outputs]))
+    }
+
+    fn params(&self) -> Vec<&Param> {
+        std::iter::once(&self.weight).chain(&self.bias).collect()
+    }
+
+    fn multiply_adds(&self, _input: Shape, _output: Shape) -> u64 {
+        let (outputs, inputs) = self.extents();
+        outputs as u64 * inputs as u64
+    }
+}

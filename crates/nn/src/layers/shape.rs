@@ -1,0 +1,108 @@
+//! Layers that only move or repeat what they are given.
+
+use crate::{Context, Layer};
+use belamy_tensor::ops::resize;
+use belamy_tensor::{Error, Result, Shape, Tensor};
+
+/// Sees each sample under another shape.
+#[derive(Debug, Clone, Copy)]
+pub struct Reshape {
+    /// The shape of one sample.
+    pub shape: Shape,
+}
+
+impl Layer for Reshape {
+    fn kind(&self) -> &'static str {
+        "reshape"
+    }
+
+    fn description(&self) -> String {
+        "Reshape".to_owned()
+    }
+
+    fn forward(&self, x: &Tensor, _cx: &mut Context) -> Result<Tensor> {
+        x.reshape(Shape::new(&[&x.dims()[..1], self.shape.dims()].concat())?)
+    }
+
+    fn output(&self, input: Shape) -> Result<Shape> {
+        if input.elements() != self.shape.elements() {
+            let rule = format!("a sample cannot become {}", self.shape);
+            return Err(Error::shape("reshape", &[input], rule));
+        }
+        Ok(self.shape)
+    }
+}
+
+/// Sees each sample as one row of features.
+#[derive(Debug, Clone, Copy)]
+pub struct Flatten;
+
+impl Layer for Flatten {
+    fn kind(&self) -> &'static str {
+        "flatten"
+    }
+
+    fn description(&self) -> String {
+        "Flatten".to_owned()
+    }
+
+    fn forward(&self, x: &Tensor, _cx: &mut Context) -> Result<Tensor> {
+        let features = x.dims()[1..].iter().product();
+        x.reshape([x.dims()[0], features])
+    }
+
+    fn output(&self, input: Shape) -> Result<Shape> {
+        Ok(Shape::from([input.elements()]))
+    }
+}
+
+/// How new pixels come from old ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interpolation {
+    /// The nearest pixel: Keras' `UpSampling2D` by default.
+    Nearest,
+    /// Between the four neighbours, pixel centres at half integers.
+    Bilinear,
+}
+
+/// Enlarges images by a whole factor in both directions.
+#[derive(Debug, Clone, Copy)]
+pub struct Upsample {
+    /// The factor.
+    pub factor: usize,
+    /// How new pixels come from old ones.
+    pub interpolation: Interpolation,
+}
+
+impl Layer for Upsample {
+    fn kind(&self) -> &'static str {
+        "upsample"
+    }
+
+    fn description(&self) -> String {
+        let kind = match self.interpolation {
+            Interpolation::Nearest => "nearest",
+            Interpolation::Bilinear => "bilinear",
+        };
+        format!("Upsample ×{} {kind}", self.factor)
+    }
+
+    fn forward(&self, x: &Tensor, _cx: &mut Context) -> Result<Tensor> {
+        let input = Shape::new(&x.dims()[1..])?;
+        let output = self.output(input)?;
+        let size = [output.dims()[0], output.dims()[1]];
+        match self.interpolation {
+            Interpolation::Nearest => resize::resize_nearest(x, size),
+            Interpolation::Bilinear => resize::resize_bilinear(x, size, false),
+        }
+    }
+
+    fn output(&self, input: Shape) -> Result<Shape> {
+        match *input.dims() {
+            [height, width, channels] => {
+                Shape::new(&[height * self.factor, width * self.factor, channels])
+            }
+            _ => Err(Error::shape("upsample", &[input], "wants an image [H, W, C]")),
+        }
+    }
+}

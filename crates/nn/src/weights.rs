@@ -1,0 +1,312 @@
+//! Weight files: safetensors, and the names and layouts of Keras and PyTorch.
+
+use crate::{Error, Network, Param, Result};
+use belamy_tensor::{DType, Device, Shape, Tensor};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+/// Serialises named tensors, in the order of their names, with `metadata` in the header.
+pub fn to_bytes(
+    tensors: &[(String, Tensor)],
+    metadata: &[(&str, String)],
+) -> Result<Vec<u8>> {
+    let mut bytes: BTreeMap<&str, (Dtype, Vec<usize>, Vec<u8>)> = BTreeMap::new();
+    for (name, tensor) in tensors {
+        let (dtype, data) = match tensor.dtype() {
+            DType::F32 => (Dtype::F32, bytemuck::cast_slice(&tensor.to_vec::<f32>()?).to_vec()),
+            DType::F64 => (Dtype::F64, bytemuck::cast_slice(&tensor.to_vec::<f64>()?).to_vec()),
+            DType::U32 => (Dtype::U32, bytemuck::cast_slice(&tensor.to_vec::<u32>()?).to_vec()),
+        };
+        bytes.insert(name, (dtype, tensor.dims().to_vec(), data));
+    }
+    let views = bytes
+        .iter()
+        .map(|(name, (dtype, shape, data))| {
+            TensorView::new(*dtype, shape.clone(), data)
+                .map(|view| (*name, view))
+                .map_err(|error| Error::Weights(error.to_string()))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let metadata: HashMap<String, String> =
+        metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    let metadata = (!metadata.is_empty()).then_some(metadata);
+    safetensors::serialize(views, metadata).map_err(|error| Error::Weights(error.to_string()))
+}
+
+/// The tensors of a safetensors file, by name. Fails on anything that is not one, naming the file.
+pub fn read(path: &Path, device: &Device) -> Result<BTreeMap<String, Tensor>> {
+    let bytes = std::fs::read(path).map_err(|error| Error::file(path, format!("cannot read: {error}")))?;
+    from_bytes(&bytes, device).map_err(|error| match error {
+        Error::Weights(what) => Error::file(path, what),
+        other => other,
+    })
+}
+
+/// As [`read`], from memory. f32, f64, u32 and non-negative i32 and i64 tensors are taken.
+pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<BTreeMap<String, Tensor>> {
+    let refuse = |what: String| Error::Weights(what);
+    let file = SafeTensors::deserialize(bytes)
+        .map_err(|error| refuse(format!("is not a whole safetensors file: {error}")))?;
+    let mut tensors = BTreeMap::new();
+    for (name, view) in file.tensors() {
+        let shape = Shape::new(view.shape())?;
+        let data = view.data();
+        let tensor = match view.dtype() {
+            Dtype::F32 => Tensor::from_slice(&numbers::<f32>(data), shape, device)?,
+            Dtype::F64 => Tensor::from_slice(&numbers::<f64>(data), shape, device)?,
+            Dtype::U32 => Tensor::from_slice(&numbers::<u32>(data), shape, device)?,
+            Dtype::I32 => whole(&name, numbers::<i32>(data), shape, device)?,
+            Dtype::I64 => whole(&name, numbers::<i64>(data), shape, device)?,
+            other => {
+                let what = format!("{name} is {other:?}; f32, f64, u32, i32 and i64 are read");
+                return Err(refuse(what));
+            }
+        };
+        tensors.insert(name, tensor);
+    }
+    Ok(tensors)
+}
+
+/// Numbers at any alignment: a tensor's bytes start wherever the header ends.
+fn numbers<T: bytemuck::Pod>(bytes: &[u8]) -> Vec<T> {
+    bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect()
+}
+
+fn whole<T: TryInto<u32> + Copy>(
+    name: &str,
+    values: Vec<T>,
+    shape: Shape,
+    device: &Device,
+) -> Result<Tensor> {
+    let values = values
+        .into_iter()
+        .map(|value| value.try_into().map_err(|_| Error::Weights(format!("{name} holds a number outside 0..2³²"))))
+        .collect::<Result<Vec<u32>>>()?;
+    Ok(Tensor::from_slice(&values, shape, device)?)
+}
+
+/// A network's parameters with their full names.
+pub fn of_network(network: &Network) -> Vec<(String, Tensor)> {
+    network.params().into_iter().map(|(name, param)| (name, param.value().detach())).collect()
+}
+
+/// Puts named tensors into a network. Fails, changing nothing, unless names and shapes are exactly the network's.
+pub fn into_network(network: &Network, mut tensors: BTreeMap<String, Tensor>) -> Result<()> {
+    let params = network.params();
+    let mut values = Vec::new();
+    for (name, param) in &params {
+        let tensor = tensors.remove(name).ok_or_else(|| {
+            Error::Weights(format!("{}: the file has no tensor {name}", network.name()))
+        })?;
+        values.push(fitted(name, param, tensor)?);
+    }
+    if let Some(name) = tensors.keys().next() {
+        let what = format!("{}: the network has no parameter {name}", network.name());
+        return Err(Error::Weights(what));
+    }
+    params.iter().zip(values).for_each(|((_, param), value)| param.set(value));
+    Ok(())
+}
+
+fn fitted(name: &str, param: &Param, tensor: Tensor) -> Result<Tensor> {
+    let meta = param.meta();
+    if tensor.shape() != meta.shape || !tensor.dtype().is_float() {
+        let (found, wanted) = (tensor.meta(), meta.shape);
+        let what = format!("{name} is {} {}, not {wanted}", found.shape, found.dtype);
+        return Err(Error::Weights(what));
+    }
+    Ok(tensor.to_dtype(meta.dtype)?)
+}
+
+/// Whose names and layouts a file has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// This project's own.
+    Belamy,
+    /// `dense_18/kernel`, dense `[in, out]`, convolutions `[kh, kw, in, out]`, NHWC.
+    Keras,
+    /// `main.0.weight`, dense `[out, in]`, convolutions `[out, in, kh, kw]`, NCHW.
+    Pytorch,
+}
+
+/// Tells by the names whose file it is; `None` when no known scheme fits.
+pub fn origin(tensors: &BTreeMap<String, Tensor>) -> Option<Origin> {
+    let ends = |suffixes: &[&str]| {
+        tensors.keys().any(|name| suffixes.iter().any(|suffix| name.ends_with(suffix)))
+    };
+    if ends(&["/kernel", "/kernel:0", "/gamma", "/gamma:0", "/embeddings", "/embeddings:0"]) {
+        Some(Origin::Keras)
+    } else if tensors.keys().any(|name| is_numbered_module(name)) {
+        Some(Origin::Pytorch)
+    } else if ends(&[".weight", ".gamma"]) {
+        Some(Origin::Belamy)
+    } else {
+        None
+    }
+}
+
+/// Puts a Keras- or PyTorch-named file into a network, by the order of layers of each kind.
+///
+/// Keras numbers layers of one kind in the order they were made (`conv2d_26` before `conv2d_27`), PyTorch modules by
+/// their place (`main.0` before `main.3`). Fails, changing nothing, when a kind has more or fewer layers than the
+/// network, or a shape differs after conversion.
+pub fn import(network: &Network, tensors: BTreeMap<String, Tensor>) -> Result<Origin> {
+    let origin = origin(&tensors).ok_or_else(|| {
+        let names: Vec<&str> = tensors.keys().take(3).map(String::as_str).collect();
+        Error::Weights(format!("names such as {names:?} are neither Keras', PyTorch's nor Belamy's"))
+    })?;
+    match origin {
+        Origin::Belamy => into_network(network, tensors)?,
+        Origin::Keras => import_ordered(network, keras_layers(tensors)?, keras_param)?,
+        Origin::Pytorch => import_ordered(network, pytorch_layers(tensors)?, pytorch_param)?,
+    }
+    Ok(origin)
+}
+
+/// A foreign layer: its own name, and its tensors by the foreign parameter name.
+#[derive(Debug)]
+struct ForeignLayer {
+    name: String,
+    tensors: HashMap<String, Tensor>,
+}
+
+/// The place of the network's parameter in a foreign layer: its name there, and how its axes are ordered.
+type Convert = fn(kind: &str, param: &str) -> Option<(&'static str, &'static [usize])>;
+
+fn keras_param(kind: &str, param: &str) -> Option<(&'static str, &'static [usize])> {
+    Some(match (kind, param) {
+        ("dense", "weight") => ("kernel", &[1, 0]),
+        ("conv2d", "weight") => ("kernel", &[3, 0, 1, 2]),
+        // Keras keeps [kh, kw, out, in].
+        ("conv_transpose2d", "weight") => ("kernel", &[2, 0, 1, 3]),
+        ("embedding", "weight") => ("embeddings", &[]),
+        ("batch_norm" | "instance_norm", "gamma") => ("gamma", &[]),
+        ("batch_norm" | "instance_norm", "beta") => ("beta", &[]),
+        ("batch_norm", "running_mean") => ("moving_mean", &[]),
+        ("batch_norm", "running_variance") => ("moving_variance", &[]),
+        (_, "bias") => ("bias", &[]),
+        _ => return None,
+    })
+}
+
+fn pytorch_param(kind: &str, param: &str) -> Option<(&'static str, &'static [usize])> {
+    Some(match (kind, param) {
+        ("dense" | "embedding", "weight") => ("weight", &[]),
+        ("conv2d", "weight") => ("weight", &[0, 2, 3, 1]),
+        // PyTorch keeps [in, out, kh, kw].
+        ("conv_transpose2d", "weight") => ("weight", &[1, 2, 3, 0]),
+        ("batch_norm" | "instance_norm", "gamma") => ("weight", &[]),
+        ("batch_norm" | "instance_norm", "beta") => ("bias", &[]),
+        ("batch_norm", "running_mean") => ("running_mean", &[]),
+        ("batch_norm", "running_variance") => ("running_var", &[]),
+        (_, "bias") => ("bias", &[]),
+        _ => return None,
+    })
+}
+
+/// Keras layers by kind, in the order of their numbers.
+fn keras_layers(tensors: BTreeMap<String, Tensor>) -> Result<Vec<(String, ForeignLayer)>> {
+    let mut layers: BTreeMap<(String, u64), ForeignLayer> = BTreeMap::new();
+    for (name, tensor) in tensors {
+        let mut parts = name.trim_end_matches(":0").rsplit('/');
+        let (Some(param), Some(layer)) = (parts.next(), parts.next()) else {
+            return Err(Error::Weights(format!("{name} is not <layer>/<parameter>")));
+        };
+        let (stem, number) = match layer.rsplit_once('_') {
+            Some((stem, digits)) if digits.parse::<u64>().is_ok() => (stem, digits.parse().unwrap_or(0)),
+            _ => (layer, 0),
+        };
+        let kind = match stem {
+            "batch_normalization" => "batch_norm",
+            "conv2d_transpose" => "conv_transpose2d",
+            other => other,
+        };
+        let entry = layers
+            .entry((kind.to_owned(), number))
+            .or_insert_with(|| ForeignLayer { name: layer.to_owned(), tensors: HashMap::new() });
+        entry.tensors.insert(param.to_owned(), tensor);
+    }
+    Ok(layers.into_iter().map(|((kind, _), layer)| (kind, layer)).collect())
+}
+
+/// `main.0.weight` as module `main.0` and parameter `weight`.
+fn pytorch_module(name: &str) -> Option<(&str, &str)> {
+    let (module, param) = name.rsplit_once('.')?;
+    let known = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"];
+    known.contains(&param).then_some((module, param))
+}
+
+/// Whether a name is a module's in a PyTorch `Sequential`: `main.0.weight`, `3.bias`.
+fn is_numbered_module(name: &str) -> bool {
+    pytorch_module(name).is_some_and(|(module, _)| {
+        module.split('.').next_back().is_some_and(|part| part.parse::<u64>().is_ok())
+    })
+}
+
+/// PyTorch modules in the order of the numbers in their names. Kinds are told by what the module holds.
+fn pytorch_layers(tensors: BTreeMap<String, Tensor>) -> Result<Vec<(String, ForeignLayer)>> {
+    let mut layers: BTreeMap<(Vec<u64>, String), ForeignLayer> = BTreeMap::new();
+    for (name, tensor) in tensors {
+        let Some((module, param)) = pytorch_module(&name) else {
+            return Err(Error::Weights(format!("{name} is not <module>.<parameter>")));
+        };
+        let place = module.split('.').filter_map(|part| part.parse().ok()).collect();
+        let entry = layers
+            .entry((place, module.to_owned()))
+            .or_insert_with(|| ForeignLayer { name: module.to_owned(), tensors: HashMap::new() });
+        entry.tensors.insert(param.to_owned(), tensor);
+    }
+    // In PyTorch's files a kind does not show; layers pair up in order, and shapes decide whether they fit.
+    Ok(layers.into_values().map(|layer| (String::new(), layer)).collect())
+}
+
+fn import_ordered(
+    network: &Network,
+    foreign: Vec<(String, ForeignLayer)>,
+    convert: Convert,
+) -> Result<()> {
+    let own = network.layers_with_params();
+    let mut rest: Vec<Option<(String, ForeignLayer)>> = foreign.into_iter().map(Some).collect();
+    let mut values = Vec::new();
+    for (name, kind, params) in own {
+        // An empty foreign kind fits any: the next layer in order is taken.
+        let next = rest
+            .iter_mut()
+            .find(|layer| layer.as_ref().is_some_and(|(found, _)| found.is_empty() || found == kind))
+            .and_then(Option::take);
+        let Some((_, mut layer)) = next else {
+            let what = format!("{}: the file has no {kind} for {name}", network.name());
+            return Err(Error::Weights(what));
+        };
+        for param in params {
+            let full = format!("{}.{name}.{}", network.name(), param.name());
+            let (foreign, axes) = convert(kind, param.name()).ok_or_else(|| {
+                Error::Weights(format!("{full} has no counterpart in such a file"))
+            })?;
+            let tensor = layer.tensors.remove(foreign).ok_or_else(|| {
+                Error::Weights(format!("{} holds no {foreign} for {full}", layer.name))
+            })?;
+            let tensor = match axes {
+                [] => tensor,
+                axes if axes.len() == tensor.shape().rank() => tensor.permute(axes)?,
+                axes => {
+                    let what = format!("{}: {foreign} has {} axes, not {}", layer.name, tensor.shape().rank(), axes.len());
+                    return Err(Error::Weights(what));
+                }
+            };
+            values.push((param, fitted(&format!("{} (for {full})", layer.name), param, tensor)?));
+        }
+        layer.tensors.remove("num_batches_tracked");
+        if let Some(extra) = layer.tensors.keys().next() {
+            let what = format!("{}: {name} has no place for {extra}", layer.name);
+            return Err(Error::Weights(what));
+        }
+    }
+    if let Some((_, layer)) = rest.into_iter().flatten().next() {
+        let what = format!("{}: the network has no layer for {}", network.name(), layer.name);
+        return Err(Error::Weights(what));
+    }
+    values.into_iter().for_each(|(param, value)| param.set(value));
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! Devices: what a backend is, and the buffers it owns.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernel::{KernelId, Params};
+use crate::{DType, Shape};
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+/// Which device: a backend's name and its index among the machine's devices of that kind.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct DeviceId {
+    /// `cpu`, `oracle`, `cuda`, `webgpu`.
+    pub name: &'static str,
+    /// Counts devices of one kind from 0.
+    pub index: u32,
+}
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            0 => f.write_str(self.name),
+            index => write!(f, "{}:{index}", self.name),
+        }
+    }
+}
+
+/// All that a backend is: memory, and running a kernel by name. It knows no ops and checks no shapes; those are
+/// validated once, above all backends, in each op's `infer`.
+pub trait Backend: fmt::Debug + Send + Sync {
+    /// The device's name and index.
+    fn id(&self) -> DeviceId;
+    /// Memory for `elements` numbers; the contents are unspecified.
+    fn alloc(&self, dtype: DType, elements: usize) -> Result<Buffer>;
+    /// Copies host bytes into a buffer that nobody else holds.
+    fn write(&self, buffer: &mut Buffer, bytes: &[u8]) -> Result<()>;
+    /// Copies a buffer to the host, after all launches that write it.
+    fn read(&self, buffer: &Buffer, bytes: &mut [u8]) -> Result<()>;
+    /// Enqueues one kernel. Faults may surface at the next `read` or `synchronize`.
+    fn launch(&self, call: Call<'_>) -> Result<()>;
+    /// Waits for all that was enqueued.
+    fn synchronize(&self) -> Result<()>;
+}
+
+/// A kernel to run and what it runs on.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// Which kernel.
+    pub kernel: KernelId,
+    /// Its shape parameters and scalars.
+    pub params: Params,
+    /// What it reads, in the order of its mathematics.
+    pub inputs: &'a [&'a Buffer],
+    /// What it writes: fresh buffers, each element exactly once.
+    pub outputs: &'a mut [Buffer],
+}
+
+/// A device's memory. Shared by the tensors that view it; written once, by the launch that makes it.
+#[derive(Clone)]
+pub struct Buffer {
+    /// The type of the elements.
+    pub dtype: DType,
+    /// How many elements.
+    pub elements: usize,
+    /// The backend's own handle.
+    pub storage: Arc<dyn Any + Send + Sync>,
+}
+
+impl Buffer {
+    /// A buffer around a backend's own storage.
+    pub fn new(dtype: DType, elements: usize, storage: Arc<dyn Any + Send + Sync>) -> Buffer {
+        Buffer { dtype, elements, storage }
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer({} × {})", self.elements, self.dtype)
+    }
+}
+
+/// A shared handle to a backend.
+#[derive(Clone)]
+pub struct Device(Arc<dyn Backend>);
+
+impl Device {
+    /// A device that runs on `backend`.
+    pub fn new(backend: impl Backend + 'static) -> Device {
+        Device(Arc::new(backend))
+    }
+
+    /// The device's name and index.
+    pub fn id(&self) -> DeviceId {
+        self.0.id()
+    }
+
+    /// The backend itself.
+    pub fn backend(&self) -> &dyn Backend {
+        &*self.0
+    }
+
+    /// Whether both handles name the same backend object, so that buffers may be mixed.
+    pub fn is(&self, other: &Device) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Waits for all that was enqueued.
+    pub fn synchronize(&self) -> Result<()> {
+        self.0.synchronize()
+    }
+
+    /// An error of this device.
+    #[track_caller]
+    pub fn error(&self, message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Device { device: self.id(), message: message.into() })
+    }
+
+    /// Allocates the outputs and runs one kernel: the only way anything is computed.
+    pub(crate) fn run(
+        &self,
+        kernel: KernelId,
+        params: Params,
+        inputs: &[&Buffer],
+        outputs: &[Meta],
+    ) -> Result<Vec<Buffer>> {
+        let mut buffers = outputs
+            .iter()
+            .map(|meta| self.0.alloc(meta.dtype, meta.shape.elements()))
+            .collect::<Result<Vec<_>>>()?;
+        if outputs.iter().any(|meta| meta.shape.elements() > 0) {
+            self.0.launch(Call { kernel, params, inputs, outputs: &mut buffers })?;
+        }
+        Ok(buffers)
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Device({})", self.id())
+    }
+}
+
+/// What is known of a tensor before it is computed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Meta {
+    /// Its extents.
+    pub shape: Shape,
+    /// Its element type.
+    pub dtype: DType,
+}
+
+impl Meta {
+    /// A tensor of this shape and type.
+    pub fn new(shape: impl Into<Shape>, dtype: DType) -> Meta {
+        Meta { shape: shape.into(), dtype }
+    }
+
+    /// The tensor's size in bytes.
+    pub fn bytes(&self) -> usize {
+        self.shape.elements() * self.dtype.bytes()
+    }
+}

@@ -1,0 +1,262 @@
+//! The tensor: immutable, shared, and aware of how it was made.
+
+use crate::device::{Buffer, Device, Meta};
+use crate::error::{Error, ErrorKind, Result};
+use crate::op::Op;
+use crate::{DType, Element, Shape};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// An immutable array of numbers on a device, which knows the op and the inputs that made it.
+///
+/// Cloning is cheap: one word, shared. Nothing can change a tensor, so a graph in flight always sees the values it
+/// was built from; training rebinds parameters to new tensors instead.
+#[derive(Clone)]
+pub struct Tensor(Arc<Inner>);
+
+struct Inner {
+    id: u64,
+    meta: Meta,
+    device: Device,
+    buffer: Buffer,
+    /// Whether gradients may be asked of this tensor or of something it was made from.
+    tracked: bool,
+    node: Option<Node>,
+}
+
+/// How a tensor was made.
+pub(crate) struct Node {
+    pub(crate) op: Box<dyn Op>,
+    pub(crate) inputs: Vec<Tensor>,
+    pub(crate) saved: Vec<Tensor>,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+impl Tensor {
+    fn new(
+        device: Device,
+        meta: Meta,
+        buffer: Buffer,
+        tracked: bool,
+        node: Option<Node>,
+    ) -> Tensor {
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        Tensor(Arc::new(Inner { id, meta, device, buffer, tracked, node }))
+    }
+
+    /// A tensor outside any graph.
+    pub(crate) fn constant(device: Device, meta: Meta, buffer: Buffer) -> Tensor {
+        Tensor::new(device, meta, buffer, false, None)
+    }
+
+    /// An op's result, which remembers the op if any of its inputs is tracked.
+    pub(crate) fn recorded<O: Op>(
+        op: O,
+        inputs: &[&Tensor],
+        meta: Meta,
+        buffer: Buffer,
+        saved: Vec<Tensor>,
+    ) -> Tensor {
+        let tracked = meta.dtype.is_float() && inputs.iter().any(|input| input.is_tracked());
+        let node = tracked.then(|| Node {
+            op: Box::new(op),
+            inputs: inputs.iter().map(|&input| input.clone()).collect(),
+            saved,
+        });
+        Tensor::new(inputs[0].device().clone(), meta, buffer, tracked, node)
+    }
+
+    /// Copies host numbers to a device. Fails when their count is not the shape's.
+    ///
+    /// See [`Tensor::to_vec`] for the way back.
+    #[track_caller]
+    pub fn from_slice<E: Element>(
+        values: &[E],
+        shape: impl Into<Shape>,
+        device: &Device,
+    ) -> Result<Tensor> {
+        let meta = Meta::new(shape, E::DTYPE);
+        if values.len() != meta.shape.elements() {
+            let message = format!("{} values cannot fill {}", values.len(), meta.shape);
+            return Err(Error::argument("from_slice", message));
+        }
+        let mut buffer = device.backend().alloc(meta.dtype, values.len())?;
+        device.backend().write(&mut buffer, bytemuck::cast_slice(values))?;
+        Ok(Tensor::constant(device.clone(), meta, buffer))
+    }
+
+    /// Copies host numbers to a device as `dtype` (F32 or F64), rounding as needed.
+    #[track_caller]
+    pub fn from_f64(
+        values: &[f64],
+        shape: impl Into<Shape>,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Tensor> {
+        match dtype {
+            DType::F64 => Tensor::from_slice(values, shape, device),
+            DType::F32 => {
+                let rounded: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+                Tensor::from_slice(&rounded, shape, device)
+            }
+            DType::U32 => Err(Error::argument("from_f64", "u32 tensors are made by from_slice")),
+        }
+    }
+
+    /// A tensor filled with one number.
+    #[track_caller]
+    pub fn full(
+        value: f64,
+        shape: impl Into<Shape>,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Tensor> {
+        let shape = shape.into();
+        Tensor::from_f64(&[value], Shape::SCALAR, dtype, device)?.broadcast_to(shape)
+    }
+
+    /// Zeros of this tensor's shape, type and device.
+    pub fn zeros_like(&self) -> Result<Tensor> {
+        Tensor::full(0.0, self.shape(), self.dtype(), self.device())
+    }
+
+    /// Ones of this tensor's shape, type and device.
+    pub fn ones_like(&self) -> Result<Tensor> {
+        Tensor::full(1.0, self.shape(), self.dtype(), self.device())
+    }
+
+    /// The same values as the start of a graph: gradients may be asked of the result.
+    #[must_use]
+    pub fn tracked(&self) -> Tensor {
+        Tensor::new(self.device().clone(), self.meta(), self.buffer().clone(), true, None)
+    }
+
+    /// The same values, cut off from the graph that made them.
+    #[must_use]
+    pub fn detach(&self) -> Tensor {
+        if self.is_tracked() {
+            Tensor::constant(self.device().clone(), self.meta(), self.buffer().clone())
+        } else {
+            self.clone()
+        }
+    }
+
+    /// The extents.
+    pub fn shape(&self) -> Shape {
+        self.0.meta.shape
+    }
+
+    /// The extents as a slice.
+    pub fn dims(&self) -> &[usize] {
+        self.0.meta.shape.dims()
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.0.meta.dtype
+    }
+
+    /// Shape and element type.
+    pub fn meta(&self) -> Meta {
+        self.0.meta
+    }
+
+    /// Where the numbers are.
+    pub fn device(&self) -> &Device {
+        &self.0.device
+    }
+
+    /// Whether gradients may be asked of this tensor or of something it was made from.
+    pub fn is_tracked(&self) -> bool {
+        self.0.tracked
+    }
+
+    /// The name of the op that made this tensor, if it is part of a graph.
+    pub fn op_name(&self) -> Option<&'static str> {
+        self.0.node.as_ref().map(|node| node.op.name())
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    pub(crate) fn buffer(&self) -> &Buffer {
+        &self.0.buffer
+    }
+
+    pub(crate) fn node(&self) -> Option<&Node> {
+        self.0.node.as_ref()
+    }
+
+    /// Copies the numbers to the host. Fails when `E` is not the tensor's element type.
+    ///
+    /// ```
+    /// # let device = belamy_cpu::oracle();
+    /// use belamy_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1.0f32, 2.0], [2], &device)?;
+    /// assert_eq!(x.to_vec::<f32>()?, [1.0, 2.0]);
+    /// # Ok::<(), belamy_tensor::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn to_vec<E: Element>(&self) -> Result<Vec<E>> {
+        if E::DTYPE != self.dtype() {
+            return Err(Error::new(ErrorKind::DType {
+                op: "to_vec",
+                expected: match E::DTYPE {
+                    DType::F32 => "an f32 tensor",
+                    DType::F64 => "an f64 tensor",
+                    DType::U32 => "a u32 tensor",
+                },
+                found: vec![self.dtype()],
+            }));
+        }
+        let mut values = vec![E::zeroed(); self.shape().elements()];
+        self.device().backend().read(self.buffer(), bytemuck::cast_slice_mut(&mut values))?;
+        Ok(values)
+    }
+
+    /// Copies the numbers to the host as f64, whatever their type.
+    pub fn to_f64(&self) -> Result<Vec<f64>> {
+        Ok(match self.dtype() {
+            DType::F32 => self.to_vec::<f32>()?.into_iter().map(f64::from).collect(),
+            DType::F64 => self.to_vec()?,
+            DType::U32 => self.to_vec::<u32>()?.into_iter().map(f64::from).collect(),
+        })
+    }
+
+    /// The one number of a tensor with one element.
+    #[track_caller]
+    pub fn item(&self) -> Result<f64> {
+        match self.to_f64()?[..] {
+            [value] => Ok(value),
+            _ => Err(Error::shape("item", &[self.shape()], "holds more or less than one element")),
+        }
+    }
+}
+
+impl Drop for Inner {
+    /// Takes long graphs apart in a loop: dropping 200,000 chained nodes by recursion would overflow the stack.
+    fn drop(&mut self) {
+        let Some(node) = self.node.take() else { return };
+        let mut waiting = node.inputs;
+        while let Some(Tensor(inner)) = waiting.pop() {
+            if let Some(mut last) = Arc::into_inner(inner)
+                && let Some(node) = last.node.take()
+            {
+                waiting.extend(node.inputs);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tensor({} {} on {}", self.shape(), self.dtype(), self.device().id())?;
+        if let Some(op) = self.op_name() {
+            write!(f, ", from {op}")?;
+        }
+        f.write_str(")")
+    }
+}

@@ -1,0 +1,186 @@
+//! Pointwise ops: every function, every way of stretching operands, both sides of every kink.
+
+use crate::case::Case;
+use crate::values::Domain;
+use belamy_tensor::ops::pointwise::{
+    BinaryFunction, UnaryFunction, binary, select, unary,
+};
+
+/// Constants `(a, b)` for a function of one number.
+fn constants(function: UnaryFunction) -> (f64, f64) {
+    match function {
+        UnaryFunction::LeakyRelu => (0.2, 0.0),
+        UnaryFunction::Clamp | UnaryFunction::Within => (-0.5, 0.75),
+        UnaryFunction::AddScalar => (0.7, 0.0),
+        UnaryFunction::MulScalar => (-1.3, 0.0),
+        UnaryFunction::PowScalar => (2.5, 0.0),
+        UnaryFunction::GreaterScalar => (0.3, 0.0),
+        _ => (0.0, 0.0),
+    }
+}
+
+/// Where a function of one number is smooth, or at least where its value does not jump.
+fn domain(function: UnaryFunction) -> Domain {
+    use UnaryFunction as F;
+    match function {
+        F::Log | F::Sqrt | F::PowScalar => Domain::Positive,
+        F::Reciprocal => Domain::NonZero,
+        F::Abs | F::Sign | F::Relu | F::LeakyRelu => Domain::Away(vec![0.0]),
+        F::Clamp | F::Within => Domain::Away(vec![-0.5, 0.75]),
+        F::GreaterScalar => Domain::Away(vec![0.3]),
+        _ => Domain::Normal,
+    }
+}
+
+/// A second way of computing each function, from its definition.
+fn definition(function: UnaryFunction, x: f64, a: f64, b: f64) -> f64 {
+    use UnaryFunction as F;
+    match function {
+        F::Neg => -x,
+        F::Exp => x.exp(),
+        F::Log => x.ln(),
+        F::Sqrt => x.sqrt(),
+        F::Abs => x.abs(),
+        F::Sign => x.signum(),
+        F::Square => x * x,
+        F::Reciprocal => 1.0 / x,
+        F::Relu => x.max(0.0),
+        F::LeakyRelu => x.max(0.0) + a * x.min(0.0),
+        F::Tanh => 1.0 - 2.0 / ((2.0 * x).exp() + 1.0),
+        F::Sigmoid => 0.5 * ((0.5 * x).tanh() + 1.0),
+        F::Softplus => (1.0 + x.exp()).ln(),
+        F::Clamp => x.clamp(a, b),
+        F::Within => f64::from(u8::from((a..=b).contains(&x))),
+        F::AddScalar => x + a,
+        F::MulScalar => a * x,
+        F::PowScalar => (a * x.ln()).exp(),
+        F::GreaterScalar => f64::from(u8::from(x > a)),
+        F::Sin => x.sin(),
+        F::Cos => (x + std::f64::consts::FRAC_PI_2).sin(),
+    }
+}
+
+fn unary_case(function: UnaryFunction, variant: &str, shape: &[usize], domain: Domain) -> Case {
+    let (a, b) = constants(function);
+    let case = Case::new(function.name(), variant, move |x| unary(function, &x[0], a, b));
+    let constant =
+        matches!(function, UnaryFunction::Sign | UnaryFunction::Within | UnaryFunction::GreaterScalar);
+    let case = if constant { case.constant(shape, domain) } else { case.input(shape, domain) };
+    let linear = matches!(function, UnaryFunction::Neg | UnaryFunction::MulScalar);
+    let case = if linear { case.linear(&[0]) } else { case };
+    // Several of the definitions cancel; the comparison is against the tensor's peak.
+    case.slack(4.0).host_reference(move |x| {
+        x[0].iter().map(|&x| definition(function, x, a, b)).collect()
+    })
+}
+
+/// p and q as each function of two numbers wants them.
+fn domains(function: BinaryFunction) -> (Domain, Domain) {
+    use BinaryFunction as F;
+    match function {
+        F::Div => (Domain::Normal, Domain::NonZero),
+        F::Maximum | F::Minimum | F::Greater => (Domain::Lattice(0.0), Domain::Lattice(0.125)),
+        F::LeakyReluGrad => (Domain::Away(vec![0.0]), Domain::Normal),
+        _ => (Domain::Normal, Domain::Normal),
+    }
+}
+
+fn definition_of_two(function: BinaryFunction, p: f64, q: f64, a: f64) -> f64 {
+    use BinaryFunction as F;
+    match function {
+        F::Add => p + q,
+        F::Sub => p - q,
+        F::Mul => p * q,
+        F::Div => p / q,
+        F::Maximum => p.max(q),
+        F::Minimum => p.min(q),
+        F::Greater => f64::from(u8::from(p > q)),
+        F::LeakyReluGrad => q * if p > 0.0 { 1.0 } else { a },
+        F::TanhGrad => q - p * p * q,
+        F::SigmoidGrad => p * q - p * p * q,
+    }
+}
+
+fn binary_case(function: BinaryFunction, variant: &str, p: &[usize], q: &[usize]) -> Case {
+    use BinaryFunction as F;
+    let a = if function == F::LeakyReluGrad { 0.2 } else { 0.0 };
+    let case =
+        Case::new(function.name(), variant, move |x| binary(function, &x[0], &x[1], a));
+    let (domain_p, domain_q) = domains(function);
+    let case = match function {
+        F::Greater => case.constant(p, domain_p).constant(q, domain_q),
+        F::LeakyReluGrad => case.constant(p, domain_p).input(q, domain_q),
+        _ => case.input(p, domain_p).input(q, domain_q),
+    };
+    let case = match function {
+        F::Mul => case.linear(&[0, 1]),
+        F::Div => case.linear(&[0]),
+        F::LeakyReluGrad | F::TanhGrad | F::SigmoidGrad => case.linear(&[1]),
+        _ => case,
+    };
+    // A stretched operand's gradient sums over the stretched axes.
+    case.slack(4.0)
+}
+
+/// Adds the definition by loops, for operands of equal shapes.
+fn with_definition(case: Case, function: BinaryFunction) -> Case {
+    let a = if function == BinaryFunction::LeakyReluGrad { 0.2 } else { 0.0 };
+    case.host_reference(move |x| {
+        x[0].iter().zip(&x[1]).map(|(&p, &q)| definition_of_two(function, p, q, a)).collect()
+    })
+}
+
+/// The family's cases.
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for &function in UnaryFunction::ALL {
+        cases.push(unary_case(function, "3x5x7", &[3, 5, 7], domain(function)));
+        // Within every function's domain, and where none of them vanishes.
+        cases.push(unary_case(function, "one", &[1], Domain::Fixed(vec![0.5])));
+    }
+    for function in [UnaryFunction::Tanh, UnaryFunction::LeakyRelu] {
+        cases.push(unary_case(function, "large", &[41, 1009], domain(function)).large());
+    }
+    for function in [UnaryFunction::Tanh, UnaryFunction::Sigmoid, UnaryFunction::Softplus] {
+        // Saturated: the derivative is tiny but not lost. Softplus' plain definition still holds at these sizes.
+        cases.push(unary_case(function, "saturated", &[6, 7], Domain::Wide));
+    }
+    for power in [2.0, 3.0, -1.0, 0.5] {
+        cases.push(
+            Case::new("pow_scalar", format!("power {power}"), move |x| x[0].pow_scalar(power))
+                .input(&[4, 5], Domain::Positive)
+                .slack(4.0)
+                .host_reference(move |x| x[0].iter().map(|x| (power * x.ln()).exp()).collect()),
+        );
+    }
+    for &function in BinaryFunction::ALL {
+        let flat = binary_case(function, "4x5", &[4, 5], &[4, 5]);
+        cases.push(with_definition(flat, function));
+        cases.push(binary_case(function, "row", &[3, 4, 5], &[5]));
+        cases.push(binary_case(function, "column", &[4, 5], &[4, 1]));
+        cases.push(binary_case(function, "scalar left", &[], &[3, 5]));
+        cases.push(binary_case(function, "both sides", &[3, 1, 5], &[4, 1]));
+        cases.push(binary_case(function, "middle", &[2, 1, 3, 1], &[2, 5, 1, 2]));
+        cases.push(binary_case(function, "six axes", &[1, 2, 1, 2, 1, 3], &[2, 1, 2, 1, 2, 1]));
+    }
+    for function in [BinaryFunction::Mul, BinaryFunction::LeakyReluGrad] {
+        let large = binary_case(function, "large", &[53, 811], &[53, 811]).large();
+        cases.push(with_definition(large, function));
+        cases.push(binary_case(function, "large stretched", &[37, 1, 61], &[23, 1]).large());
+    }
+    for (variant, condition, p, q) in [
+        ("4x5", &[4, 5][..], &[4, 5][..], &[4, 5][..]),
+        ("condition stretched", &[4, 1], &[4, 5], &[4, 5]),
+        ("operands stretched", &[3, 4, 5], &[5], &[4, 1]),
+        ("scalar other", &[2, 3], &[2, 3], &[]),
+        ("large", &[97, 211], &[97, 211], &[211]),
+    ] {
+        let case = Case::new("select", variant, |x| select(&x[0], &x[1], &x[2]))
+            .constant(condition, Domain::Flag)
+            .input(p, Domain::Normal)
+            .input(q, Domain::Normal)
+            .slack(4.0);
+        cases.push(if variant == "large" { case.large() } else { case });
+    }
+    cases
+}

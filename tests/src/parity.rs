@@ -1,0 +1,238 @@
+//! A device against the oracle, against itself, and an op against its definition.
+//!
+//! `|got − want| ≤ 4 ε √K · size + tiny`, where ε is the type's unit roundoff, K how many terms an element sums, and
+//! `size` what the case's [`Scale`] says: for sums of products the same op on absolute values.
+
+use crate::case::{Build, Case, Scale};
+use crate::compare::{EPSILON_F32, EPSILON_F64, Mismatch, compare, identical};
+use crate::evaluate::{Evaluation, cotangent, evaluate};
+use belamy_tensor::{DType, Device, Graph, Shape, Tensor, grad};
+use std::sync::Arc;
+
+/// The constant of the bound.
+const FACTOR: f64 = 4.0;
+/// How much wider the bound is against a definition, by type: in f64 the definition is rounded too, in its own order.
+const DEFINITION: fn(DType) -> f64 = |dtype| if dtype == DType::F64 { 64.0 } else { 2.0 };
+
+fn refused(error: belamy_tensor::Error) -> Mismatch {
+    Mismatch::Presence { what: format!("the op refused: {error:?}") }
+}
+
+/// Magnitudes that rounding errors of the output and of each gradient are measured by.
+struct Sizes {
+    output: Vec<f64>,
+    grads: Vec<Option<Vec<f64>>>,
+}
+
+fn peak(values: &[f64]) -> Vec<f64> {
+    let largest = values.iter().fold(0.0f64, |most, value| most.max(value.abs()));
+    vec![largest; values.len()]
+}
+
+fn sizes(case: &Case, want: &Evaluation, oracle: &Device) -> Result<Sizes, Mismatch> {
+    let peaks = || want.grads.iter().map(|grad| grad.as_deref().map(peak)).collect();
+    let build: &Build = match &case.scale {
+        Scale::Output => {
+            let output = want.output.iter().map(|value| value.abs()).collect();
+            return Ok(Sizes { output, grads: peaks() });
+        }
+        Scale::Peak => return Ok(Sizes { output: peak(&want.output), grads: peaks() }),
+        Scale::Absolute => &case.build,
+        Scale::Majorant(build) => build,
+    };
+    let magnitudes = |values: Vec<f64>| values.into_iter().map(f64::abs).collect::<Vec<f64>>();
+    // What is not differentiated (an index, a condition, an image whose maxima choose) keeps its meaning.
+    let values: Vec<Vec<f64>> = case
+        .inputs
+        .iter()
+        .zip(case.values())
+        .map(|(input, values)| if input.differentiable { magnitudes(values) } else { values })
+        .collect();
+    let weights = magnitudes(cotangent(case, want.output.len()));
+    let sizes = evaluate(case, build, &values, Some(&weights), DType::F64, oracle, Graph::Drop)
+        .map_err(refused)?;
+    Ok(Sizes { output: sizes.output, grads: sizes.grads })
+}
+
+fn bound(case: &Case, dtype: DType, terms: usize, size: f64) -> f64 {
+    let (epsilon, tiny) = match dtype {
+        DType::F32 => (EPSILON_F32, 1e-36),
+        _ => (EPSILON_F64, 1e-300),
+    };
+    FACTOR * epsilon * (terms as f64).sqrt() * case.slack * size + tiny
+}
+
+/// The right answer: the oracle's, in f64.
+pub fn answer(case: &Case, oracle: &Device) -> Result<Evaluation, Mismatch> {
+    evaluate(case, &case.build, &case.values(), None, DType::F64, oracle, Graph::Drop)
+        .map_err(refused)
+}
+
+/// Checks the output of a device against the oracle's in f64.
+pub fn forward(case: &Case, dtype: DType, device: &Device, oracle: &Device) -> Result<(), Mismatch> {
+    let got = evaluate(case, &case.build, &case.values(), None, dtype, device, Graph::Drop)
+        .map_err(refused)?;
+    let want = answer(case, oracle)?;
+    let sizes = sizes(case, &want, oracle)?;
+    compare(&got.output, got.shape, &want.output, want.shape, |index| {
+        bound(case, dtype, case.reduction, sizes.output[index])
+    })
+}
+
+/// Checks the gradients of a device against the oracle's in f64.
+pub fn backward(case: &Case, dtype: DType, device: &Device, oracle: &Device) -> Result<(), Mismatch> {
+    let got = evaluate(case, &case.build, &case.values(), None, dtype, device, Graph::Drop)
+        .map_err(refused)?;
+    let want = answer(case, oracle)?;
+    let sizes = sizes(case, &want, oracle)?;
+    let terms = case.reduction.max(want.output.len());
+    for (operand, input) in case.inputs.iter().enumerate() {
+        let (got, want) = (&got.grads[operand], &want.grads[operand]);
+        let (Some(got), Some(want)) = (got, want) else {
+            if got.is_some() != want.is_some() || input.differentiable {
+                let what = format!("operand {operand} has no gradient");
+                return Err(Mismatch::Presence { what });
+            }
+            continue;
+        };
+        let shape = input.shape;
+        let size = sizes.grads[operand].as_deref().unwrap_or(want);
+        compare(got, shape, want, shape, |index| bound(case, dtype, terms, size[index].abs()))?;
+    }
+    Ok(())
+}
+
+/// Checks a device's op against the case's definition: the output, and the gradients where the definition is itself
+/// differentiable.
+pub fn reference(case: &Case, dtype: DType, device: &Device, oracle: &Device) -> Result<(), Mismatch> {
+    let Some(definition) = &case.reference else {
+        return Err(Mismatch::Presence { what: "the case has no definition".into() });
+    };
+    let run = |build: &Build, dtype, device: &Device| {
+        evaluate(case, build, &case.values(), None, dtype, device, Graph::Drop).map_err(refused)
+    };
+    let got = run(&case.build, dtype, device)?;
+    let want = run(definition, DType::F64, oracle)?;
+    let sizes = sizes(case, &want, oracle)?;
+    let wider = DEFINITION(dtype);
+    compare(&got.output, got.shape, &want.output, want.shape, |index| {
+        wider * bound(case, dtype, case.reduction, sizes.output[index])
+    })?;
+    let terms = case.reduction.max(want.output.len());
+    for (operand, input) in case.inputs.iter().enumerate() {
+        let Some(want) = &want.grads[operand] else { continue };
+        let Some(got) = &got.grads[operand] else {
+            let what = format!("operand {operand} has no gradient");
+            return Err(Mismatch::Presence { what });
+        };
+        let size = sizes.grads[operand].as_deref().unwrap_or(want);
+        compare(got, input.shape, want, input.shape, |index| {
+            wider * bound(case, dtype, terms, size[index].abs())
+        })?;
+    }
+    Ok(())
+}
+
+/// Checks that a second run gives the same bits.
+pub fn twice(case: &Case, dtype: DType, device: &Device) -> Result<(), Mismatch> {
+    let run = || {
+        evaluate(case, &case.build, &case.values(), None, dtype, device, Graph::Drop).map_err(refused)
+    };
+    same_bits(case, &run()?, &run()?)
+}
+
+/// Checks that 1, 2 and 3 threads give the same bits.
+pub fn threads(case: &Case, dtype: DType, device: &Device) -> Result<(), Mismatch> {
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(|error| Mismatch::Presence { what: error.to_string() })?;
+        pool.install(|| {
+            evaluate(case, &case.build, &case.values(), None, dtype, device, Graph::Drop)
+                .map_err(refused)
+        })
+    };
+    let one = run(1)?;
+    same_bits(case, &run(2)?, &one)?;
+    same_bits(case, &run(3)?, &one)
+}
+
+fn same_bits(case: &Case, got: &Evaluation, want: &Evaluation) -> Result<(), Mismatch> {
+    identical(&got.output, &want.output, want.shape)?;
+    for (operand, input) in case.inputs.iter().enumerate() {
+        match (&got.grads[operand], &want.grads[operand]) {
+            (Some(got), Some(want)) => identical(got, want, input.shape)?,
+            (None, None) => {}
+            _ => {
+                let what = format!("operand {operand} has a gradient in one run only");
+                return Err(Mismatch::Presence { what });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks that gradients add where an input is used twice: by the same op applied twice, and, where two operands can
+/// be the same tensor, by one op.
+pub fn reused(case: &Case, dtype: DType, device: &Device) -> Result<(), Mismatch> {
+    let run = |build: &Build, values: &[Vec<f64>]| {
+        evaluate(case, build, values, None, dtype, device, Graph::Drop).map_err(refused)
+    };
+    let once = run(&case.build, &case.values())?;
+    let inner = Arc::clone(&case.build);
+    let doubled: Build = Arc::new(move |inputs| inner(inputs)?.add(&inner(inputs)?));
+    let twice = run(&doubled, &case.values())?;
+    for (operand, input) in case.inputs.iter().enumerate() {
+        let (Some(once), Some(twice)) = (&once.grads[operand], &twice.grads[operand]) else { continue };
+        let want: Vec<f64> = once.iter().map(|grad| 2.0 * grad).collect();
+        identical(twice, &want, input.shape)?;
+    }
+    let differentiable: Vec<usize> =
+        (0..case.inputs.len()).filter(|&operand| case.inputs[operand].differentiable).collect();
+    let [first, second, ..] = differentiable[..] else { return Ok(()) };
+    if case.inputs[first].shape != case.inputs[second].shape
+        || case.inputs[first].domain != case.inputs[second].domain
+    {
+        return Ok(());
+    }
+    shared(case, dtype, device, first, second)
+}
+
+/// `f(x, x)` has the gradient of `f(x, y)` at `y = x`, both operands' added.
+fn shared(
+    case: &Case,
+    dtype: DType,
+    device: &Device,
+    first: usize,
+    second: usize,
+) -> Result<(), Mismatch> {
+    let mut values = case.values();
+    values[second] = values[first].clone();
+    let apart = evaluate(case, &case.build, &values, None, dtype, device, Graph::Drop)
+        .map_err(refused)?;
+    let got = (|| {
+        let mut inputs = case.tensors(&values, dtype, device, true)?;
+        inputs[second] = inputs[first].clone();
+        let output = (case.build)(&inputs)?;
+        let weights = cotangent(case, output.shape().elements());
+        let seed = Tensor::from_f64(&weights, output.shape(), output.dtype(), device)?;
+        let sum = grad(&output, Some(&seed), &[&inputs[first]], Graph::Drop)?.remove(0);
+        sum.map(|sum| sum.to_f64()).transpose()
+    })()
+    .map_err(refused)?;
+    let shape = case.inputs[first].shape;
+    let zeros = || vec![0.0; shape.elements()];
+    let part = |operand: usize| apart.grads[operand].clone().unwrap_or_else(zeros);
+    let (left, right) = (part(first), part(second));
+    let (want, size): (Vec<f64>, Vec<f64>) =
+        left.iter().zip(&right).map(|(a, b)| (a + b, a.abs() + b.abs())).unzip();
+    if want.iter().all(|value| *value == 0.0) {
+        return Ok(());
+    }
+    let got = got.unwrap_or_else(zeros);
+    compare(&got, shape, &want, shape, |index| bound(case, dtype, 1, size[index]))
+}
+
+/// The extents of a case's output on a device.
+pub fn output_shape(case: &Case, device: &Device) -> belamy_tensor::Result<Shape> {
+    Ok(crate::evaluate::output(case, &case.build, &case.values(), DType::F64, device)?.shape())
+}
