@@ -17,9 +17,8 @@ pub fn adjoint(case: &Case, operand: usize, dtype: DType, device: &Device) -> Re
         .and_then(|output| output.to_f64())
         .map_err(refused)?;
     let weights = cotangent(case, forward.len());
-    let there =
-        evaluate(case, &case.build, &elsewhere, Some(&weights), dtype, device, Graph::Drop)
-            .map_err(refused)?;
+    let there = evaluate(case, &case.build, &elsewhere, Some(&weights), dtype, device, Graph::Drop)
+        .map_err(refused)?;
     let Some(back) = &there.grads[operand] else {
         let what = format!("operand {operand} has no gradient");
         return Err(Mismatch::Presence { what });

@@ -55,10 +55,16 @@ impl fmt::Display for Mismatch {
             Mismatch::Shape { got, want } => write!(f, "shape {got}, wanted {want}"),
             Mismatch::Element { at, got, want, bound, wrong } => {
                 let error = (got - want).abs();
-                write!(f, "at {at:?} got {got:e}, wanted {want:e}, error {error:.2e} over bound {bound:.2e}, {wrong} wrong")
+                write!(
+                    f,
+                    "at {at:?} got {got:e}, wanted {want:e}, error {error:.2e} over bound {bound:.2e}, {wrong} wrong"
+                )
             }
             Mismatch::Meaningless { wanted, bound } => {
-                write!(f, "the wanted numbers (rms {wanted:.2e}) drown in the bound (rms {bound:.2e})")
+                write!(
+                    f,
+                    "the wanted numbers (rms {wanted:.2e}) drown in the bound (rms {bound:.2e})"
+                )
             }
             Mismatch::Presence { what } => f.write_str(what),
         }

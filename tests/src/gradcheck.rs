@@ -96,7 +96,8 @@ fn refused(error: belamy_tensor::Error) -> Mismatch {
 /// Checks the gradient of every differentiable operand, as `graph` gives it.
 pub fn gradient(case: &Case, device: &Device, graph: Graph) -> Result<(), Mismatch> {
     let values = case.values();
-    let got = evaluate(case, &case.build, &values, None, DType::F64, device, graph).map_err(refused)?;
+    let got =
+        evaluate(case, &case.build, &values, None, DType::F64, device, graph).map_err(refused)?;
     let weights = cotangent(case, got.output.len());
     let (mut gots, mut wants, mut bounds) = (Vec::new(), Vec::new(), Vec::new());
     let total = elements(case);
@@ -104,7 +105,9 @@ pub fn gradient(case: &Case, device: &Device, graph: Graph) -> Result<(), Mismat
         if !input.differentiable {
             continue;
         }
-        for direction in directions(case, &format!("directions {operand}"), values[operand].len(), total) {
+        for direction in
+            directions(case, &format!("directions {operand}"), values[operand].len(), total)
+        {
             let (want, bound) = difference(&weights, &got.output, case.reduction, |distance| {
                 let mut values = values.clone();
                 values[operand] = direction.moved(&values[operand], distance);
@@ -141,9 +144,8 @@ pub fn second_gradient(case: &Case, device: &Device) -> Result<(), Mismatch> {
             .map(|evaluation| {
                 let grads = case.inputs.iter().zip(evaluation.grads);
                 let grads = grads.filter(|(input, _)| input.differentiable);
-                let dense = grads.map(|(input, grad)| {
-                    grad.unwrap_or_else(|| vec![0.0; input.shape.elements()])
-                });
+                let dense = grads
+                    .map(|(input, grad)| grad.unwrap_or_else(|| vec![0.0; input.shape.elements()]));
                 dense.collect::<Vec<_>>().concat()
             })
             .map_err(refused)
@@ -161,7 +163,9 @@ pub fn second_gradient(case: &Case, device: &Device) -> Result<(), Mismatch> {
         if !input.differentiable {
             continue;
         }
-        for direction in directions(case, &format!("second {operand}"), values[operand].len(), total) {
+        for direction in
+            directions(case, &format!("second {operand}"), values[operand].len(), total)
+        {
             let (want, bound) = difference(&pulls, &around, terms, |distance| {
                 let mut values = values.clone();
                 values[operand] = direction.moved(&values[operand], distance);

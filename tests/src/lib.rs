@@ -12,6 +12,7 @@
 //! | [`golden`] | numbers that another implementation computed |
 //! | [`plan`] | which checks a case asks for, and running them |
 //! | [`report`] | how many checks were made of each op, and what failed |
+//! | [`require`] | what `BELAMY_REQUIRE` names must be there |
 //! | [`trace`] | which kernels a case launches |
 //! | [`mutants`] | kernels made wrong on purpose, which the table must reject |
 //! | [`ops`] | the cases, a file a family |
@@ -30,6 +31,7 @@ pub mod ops;
 pub mod parity;
 pub mod plan;
 pub mod report;
+pub mod require;
 pub mod trace;
 pub mod values;
 

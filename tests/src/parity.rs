@@ -69,7 +69,12 @@ pub fn answer(case: &Case, oracle: &Device) -> Result<Evaluation, Mismatch> {
 }
 
 /// Checks the output of a device against the oracle's in f64.
-pub fn forward(case: &Case, dtype: DType, device: &Device, oracle: &Device) -> Result<(), Mismatch> {
+pub fn forward(
+    case: &Case,
+    dtype: DType,
+    device: &Device,
+    oracle: &Device,
+) -> Result<(), Mismatch> {
     let got = evaluate(case, &case.build, &case.values(), None, dtype, device, Graph::Drop)
         .map_err(refused)?;
     let want = answer(case, oracle)?;
@@ -80,7 +85,12 @@ pub fn forward(case: &Case, dtype: DType, device: &Device, oracle: &Device) -> R
 }
 
 /// Checks the gradients of a device against the oracle's in f64.
-pub fn backward(case: &Case, dtype: DType, device: &Device, oracle: &Device) -> Result<(), Mismatch> {
+pub fn backward(
+    case: &Case,
+    dtype: DType,
+    device: &Device,
+    oracle: &Device,
+) -> Result<(), Mismatch> {
     let got = evaluate(case, &case.build, &case.values(), None, dtype, device, Graph::Drop)
         .map_err(refused)?;
     let want = answer(case, oracle)?;
@@ -104,7 +114,12 @@ pub fn backward(case: &Case, dtype: DType, device: &Device, oracle: &Device) -> 
 
 /// Checks a device's op against the case's definition: the output, and the gradients where the definition is itself
 /// differentiable.
-pub fn reference(case: &Case, dtype: DType, device: &Device, oracle: &Device) -> Result<(), Mismatch> {
+pub fn reference(
+    case: &Case,
+    dtype: DType,
+    device: &Device,
+    oracle: &Device,
+) -> Result<(), Mismatch> {
     let Some(definition) = &case.reference else {
         return Err(Mismatch::Presence { what: "the case has no definition".into() });
     };
@@ -136,7 +151,8 @@ pub fn reference(case: &Case, dtype: DType, device: &Device, oracle: &Device) ->
 /// Checks that a second run gives the same bits.
 pub fn twice(case: &Case, dtype: DType, device: &Device) -> Result<(), Mismatch> {
     let run = || {
-        evaluate(case, &case.build, &case.values(), None, dtype, device, Graph::Drop).map_err(refused)
+        evaluate(case, &case.build, &case.values(), None, dtype, device, Graph::Drop)
+            .map_err(refused)
     };
     same_bits(case, &run()?, &run()?)
 }
@@ -182,7 +198,9 @@ pub fn reused(case: &Case, dtype: DType, device: &Device) -> Result<(), Mismatch
     let doubled: Build = Arc::new(move |inputs| inner(inputs)?.add(&inner(inputs)?));
     let twice = run(&doubled, &case.values())?;
     for (operand, input) in case.inputs.iter().enumerate() {
-        let (Some(once), Some(twice)) = (&once.grads[operand], &twice.grads[operand]) else { continue };
+        let (Some(once), Some(twice)) = (&once.grads[operand], &twice.grads[operand]) else {
+            continue;
+        };
         let want: Vec<f64> = once.iter().map(|grad| 2.0 * grad).collect();
         identical(twice, &want, input.shape)?;
     }
@@ -207,8 +225,8 @@ fn shared(
 ) -> Result<(), Mismatch> {
     let mut values = case.values();
     values[second] = values[first].clone();
-    let apart = evaluate(case, &case.build, &values, None, dtype, device, Graph::Drop)
-        .map_err(refused)?;
+    let apart =
+        evaluate(case, &case.build, &values, None, dtype, device, Graph::Drop).map_err(refused)?;
     let got = (|| {
         let mut inputs = case.tensors(&values, dtype, device, true)?;
         inputs[second] = inputs[first].clone();

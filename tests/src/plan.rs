@@ -43,13 +43,22 @@ fn checks<'a>(
         for &dtype in &subject.dtypes {
             match mode {
                 Mode::Parity => {
-                    checks.push((mode, Box::new(move || parity::forward(case, dtype, device, oracle))));
+                    checks.push((
+                        mode,
+                        Box::new(move || parity::forward(case, dtype, device, oracle)),
+                    ));
                 }
                 Mode::ParityGradient if differentiable => {
-                    checks.push((mode, Box::new(move || parity::backward(case, dtype, device, oracle))));
+                    checks.push((
+                        mode,
+                        Box::new(move || parity::backward(case, dtype, device, oracle)),
+                    ));
                 }
                 Mode::Reference if case.reference.is_some() => {
-                    checks.push((mode, Box::new(move || parity::reference(case, dtype, device, oracle))));
+                    checks.push((
+                        mode,
+                        Box::new(move || parity::reference(case, dtype, device, oracle)),
+                    ));
                 }
                 Mode::Adjoint => {
                     for &operand in &case.linear {

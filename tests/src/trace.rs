@@ -1,6 +1,7 @@
 //! Which kernels a case launches: asked of the backend, not declared.
 
 use crate::case::Case;
+use crate::evaluate::evaluate;
 use belamy_tensor::kernel::KernelId;
 use belamy_tensor::{Backend, Buffer, Call, DType, Device, DeviceId, Graph, Result};
 use std::collections::HashSet;
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 struct Tracer {
     inner: Device,
-    seen: Arc<Mutex<HashSet<KernelId>>>,
+    seen: Seen,
 }
 
 impl Backend for Tracer {
@@ -31,7 +32,7 @@ impl Backend for Tracer {
     }
 
     fn launch(&self, call: Call<'_>) -> Result<()> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(call.kernel);
+        self.seen.0.lock().unwrap_or_else(PoisonError::into_inner).insert(call.kernel);
         self.inner.backend().launch(call)
     }
 
@@ -40,17 +41,31 @@ impl Backend for Tracer {
     }
 }
 
+/// The names of the kernels that a device was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Seen(Arc<Mutex<HashSet<KernelId>>>);
+
+impl Seen {
+    /// The kernels so far.
+    pub fn kernels(&self) -> HashSet<KernelId> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The oracle, noting which kernels it runs.
+pub fn traced() -> (Device, Seen) {
+    let seen = Seen::default();
+    let device = Device::new(Tracer { inner: belamy_cpu::oracle(), seen: seen.clone() });
+    (device, seen)
+}
+
 /// The kernels that a case's output and its gradients, as constants and as part of a graph, run on the oracle.
-/// `full` and broadcasting of constants count like any other launch.
 pub fn kernels(case: &Case) -> HashSet<KernelId> {
-    let seen = Arc::new(Mutex::new(HashSet::new()));
-    let device =
-        Device::new(Tracer { inner: belamy_cpu::oracle(), seen: Arc::clone(&seen) });
+    let (device, seen) = traced();
     let values = case.values();
     for graph in [Graph::Drop, Graph::Keep] {
         // A refusal shows up as a failed parity check; here it only means fewer kernels.
-        let _ = crate::evaluate::evaluate(case, &case.build, &values, None, DType::F64, &device, graph);
+        let _ = evaluate(case, &case.build, &values, None, DType::F64, &device, graph);
     }
-    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    seen.clone()
+    seen.kernels()
 }

@@ -110,7 +110,9 @@ impl Numbers {
 
     fn one(&mut self, domain: &Domain) -> f64 {
         match domain {
-            Domain::Normal | Domain::Distinct | Domain::Fixed(_) | Domain::Integers(_) => self.normal(),
+            Domain::Normal | Domain::Distinct | Domain::Fixed(_) | Domain::Integers(_) => {
+                self.normal()
+            }
             Domain::Positive => 0.25 + 2.25 * self.uniform(),
             Domain::NonZero => {
                 let sign = if self.word() & 1 == 0 { 1.0 } else { -1.0 };

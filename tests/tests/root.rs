@@ -1,8 +1,12 @@
 //! The suite, one binary: cases by every mode, the judge judged, coverage, closed forms, properties of shapes.
 
+mod closed_forms;
+mod coverage;
 mod golden;
 mod gradients;
+mod judge;
 mod parity;
+mod shapes;
 
 use belamy_tests::Report;
 use std::io::Write;

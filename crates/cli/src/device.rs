@@ -25,10 +25,16 @@ pub(crate) fn find(name: &str) -> Result<Device> {
     }
 }
 
+/// More threads than any machine has cores only cost memory.
+const MOST_THREADS: usize = 4096;
+
 /// Limits the threads that kernels run on; 0 leaves the choice to the machine.
 pub(crate) fn limit_threads(threads: usize) -> Result<()> {
     if threads == 0 {
         return Ok(());
+    }
+    if threads > MOST_THREADS {
+        return Err(Failure::usage(format!("--threads {threads}: must be at most {MOST_THREADS}")));
     }
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)

@@ -14,7 +14,9 @@ mod failure;
 mod output;
 mod progress;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use failure::Failure;
 use std::process::ExitCode;
 
 /// Trains, checks and samples generative adversarial networks on kernels written by hand.
@@ -32,17 +34,22 @@ enum Command {
     Recipes(commands::recipes::Arguments),
     Show(commands::show::Arguments),
     Sample(commands::sample::Arguments),
+    Evaluate(commands::evaluate::Arguments),
     Import(commands::import::Arguments),
     Devices(commands::devices::Arguments),
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
     let result = match arguments.command {
         Command::Train(arguments) => commands::train::run(arguments),
         Command::Recipes(arguments) => commands::recipes::run(&arguments),
         Command::Show(arguments) => commands::show::run(&arguments),
         Command::Sample(arguments) => commands::sample::run(&arguments),
+        Command::Evaluate(arguments) => commands::evaluate::run(&arguments),
         Command::Import(arguments) => commands::import::run(&arguments),
         Command::Devices(arguments) => commands::devices::run(&arguments),
     };
@@ -50,4 +57,23 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+/// Prints the help that was asked for, or says in two lines what is wrong with the arguments.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let help = [
+        ErrorKind::DisplayHelp,
+        ErrorKind::DisplayVersion,
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+    ];
+    if help.contains(&error.kind()) {
+        // A reader that has gone away is no reason to fail.
+        let _ = error.print();
+        return ExitCode::from(error.exit_code() as u8);
+    }
+    let text = error.render().to_string();
+    let what = text.split("\nUsage:").next().unwrap_or(&text);
+    let what = what.split("\nFor more information").next().unwrap_or(what).trim_start_matches("error:");
+    let what: Vec<&str> = what.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    Failure::usage(format!("{}\nwith --help it tells what there is", what.join("; ").replace(":; ", ": "))).report()
 }

@@ -9,6 +9,59 @@ use std::time::{Duration, Instant};
 /// A log gets a line each so often.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
+/// What takes less than this needs no progress.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Shows how far a task of countable steps is, once it takes longer than two seconds.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    what: &'static str,
+    start: Instant,
+    shown: Option<Instant>,
+    bar: Option<ProgressBar>,
+}
+
+impl Waiting {
+    /// A task that begins now.
+    pub(crate) fn on(what: &'static str) -> Waiting {
+        Waiting { what, start: Instant::now(), shown: None, bar: None }
+    }
+
+    /// So much of the task is done.
+    pub(crate) fn reached(&mut self, done: u64, total: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+            return;
+        }
+        let seconds = self.start.elapsed();
+        if seconds < PATIENCE || self.shown.is_some_and(|shown| shown.elapsed() < LINE_EVERY) {
+            return;
+        }
+        self.shown = Some(Instant::now());
+        if std::io::stderr().is_terminal() {
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("{msg}  {bar:24} {pos}/{len}  {eta} left");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_message(self.what);
+            bar.set_position(done);
+            self.bar = Some(bar);
+        } else {
+            let left = seconds.as_secs_f64() * (total as f64 / done.max(1) as f64 - 1.0);
+            let text = format!("{}: {done}/{total}, about {left:.0} s left", self.what);
+            // A closed stderr must not end the task.
+            drop(writeln!(std::io::stderr(), "{text}"));
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// Shows a training run on stderr.
 #[derive(Debug)]
 pub(crate) struct Progress {

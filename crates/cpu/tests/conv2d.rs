@@ -3,7 +3,8 @@
 use belamy_tensor::ops::conv2d::{
     Window, conv_transpose2d, conv2d, conv2d_grad_input, conv2d_grad_weight,
 };
-use belamy_tensor::{DType, Device, Tensor};
+use belamy_tensor::ops::matmul::matmul;
+use belamy_tensor::{DType, Device, Shape, Tensor};
 
 /// Numbers between -1 and 1 that repeat in no pattern.
 fn numbers(length: usize, seed: u64) -> Vec<f64> {
@@ -18,7 +19,7 @@ fn numbers(length: usize, seed: u64) -> Vec<f64> {
 
 fn tensor(dims: &[usize], dtype: DType, seed: u64, device: &Device) -> Tensor {
     let values = numbers(dims.iter().product(), seed);
-    Tensor::from_f64(&values, dims, dtype, device).unwrap()
+    Tensor::from_f64(&values, Shape::new(dims).unwrap(), dtype, device).unwrap()
 }
 
 /// One convolution and the sizes of its operands.
@@ -104,7 +105,7 @@ fn check_grid(dtype: DType, channels: &[(usize, usize, usize)]) {
     assert!(checked > 500, "only {checked} cases fitted");
 }
 
-/// (C, O, groups): seven, which shares no factor with the other loops, so that every combination occurs.
+/// (C, O, groups): thirteen, which shares no factor with the other loops, so that every combination occurs.
 const CHANNELS: [(usize, usize, usize); 13] = [
     (1, 5, 1),
     (3, 16, 1),
@@ -193,12 +194,8 @@ fn transposed_convolutions() {
     ] {
         let run = |device: &Device| {
             let x = tensor(&[3, image, image, inputs], DType::F32, 4, device);
-            let weight = tensor(
-                &[outputs, kernel, kernel, inputs / window.groups],
-                DType::F32,
-                5,
-                device,
-            );
+            let weight =
+                tensor(&[outputs, kernel, kernel, inputs / window.groups], DType::F32, 5, device);
             conv_transpose2d(&x, &weight, window, (extra, extra)).unwrap().to_f64().unwrap()
         };
         let (got, want) = (run(&belamy_cpu::poisoned(true)), run(&belamy_cpu::poisoned(false)));
@@ -221,7 +218,7 @@ fn matrix_products_in_every_orientation() {
                         let b = if transpose_b { [batch, n, k] } else { [batch, k, n] };
                         let a = tensor(&a, dtype, 6, device);
                         let b = tensor(if shared { &b[1..] } else { &b }, dtype, 7, device);
-                        let y = a.matmul_transposed(&b, transpose_a, transpose_b).unwrap();
+                        let y = matmul(&a, &b, transpose_a, transpose_b).unwrap();
                         y.to_f64().unwrap()
                     };
                     let (got, want) =
@@ -252,7 +249,7 @@ fn permutations_move_every_element() {
     for (dims, axes) in cases {
         let elements: usize = dims.iter().product();
         let values: Vec<u32> = (0..elements as u32).collect();
-        let x = Tensor::from_slice(&values, dims, &device).unwrap();
+        let x = Tensor::from_slice(&values, Shape::new(dims).unwrap(), &device).unwrap();
         let y = x.permute(axes).unwrap();
         let result = y.to_vec::<u32>().unwrap();
         let strides = |dims: &[usize]| -> Vec<usize> {

@@ -18,6 +18,7 @@ use crate::files;
 use crate::pair::Pair;
 use belamy_nn::{Network, weights};
 use belamy_tensor::Tensor;
+use belamy_tensor::ops::finite::count_non_finite;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -43,8 +44,25 @@ pub fn folder_name(step: u64) -> String {
     format!("step-{step:08}")
 }
 
+/// The step that a checkpoint's folder name tells.
+fn step_of(name: &str) -> Option<u64> {
+    name.strip_prefix("step-").and_then(|digits| digits.parse().ok())
+}
+
+/// The steps of all checkpoints below `folder`, complete or not, in order.
+fn steps(folder: &Path) -> Result<Vec<u64>> {
+    let fail = |error: std::io::Error| Error::file(folder, error.to_string());
+    let mut steps = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(fail)? {
+        let name = entry.map_err(fail)?.file_name();
+        steps.extend(name.to_str().and_then(step_of).filter(|step| *name == *folder_name(*step)));
+    }
+    steps.sort();
+    Ok(steps)
+}
+
 /// Writes a checkpoint of the pair below `folder` and then names it as the latest. Fails, leaving the older ones as
-/// they were, if the disk is full or the folder cannot be written.
+/// they were, if a number in it is not finite, the disk is full or the folder cannot be written.
 pub fn save(pair: &Pair, folder: &Path) -> Result<PathBuf> {
     let state = State {
         recipe: pair.recipe.name.clone(),
@@ -53,11 +71,7 @@ pub fn save(pair: &Pair, folder: &Path) -> Result<PathBuf> {
         generator_updates: pair.generator_optimizer.step(),
         discriminator_updates: pair.discriminator_optimizer.step(),
     };
-    let mut moments = Vec::new();
-    for (optimizer, network) in optimizers(pair) {
-        let named = optimizer.state(network).into_iter();
-        moments.extend(named.map(|(name, tensor)| (format!("{}.{name}", network.name()), tensor)));
-    }
+    let contents = contents(pair)?;
     let name = folder_name(pair.step);
     let path = folder.join(&name);
     files::write_folder_atomically(&path, |partial| {
@@ -66,21 +80,45 @@ pub fn save(pair: &Pair, folder: &Path) -> Result<PathBuf> {
             let path = partial.join(name);
             std::fs::write(&path, bytes).map_err(|error| Error::write(path, error.to_string()))
         };
-        for network in pair.networks() {
-            write(&format!("{}.safetensors", network.name()), &weights::of_network(network))?;
-        }
-        if let Some(average) = &pair.average {
-            let names = pair.generator.params().into_iter().map(|(name, _)| name);
-            let tensors: Vec<_> = names.zip(average.values().iter().cloned()).collect();
-            write("generator_average.safetensors", &tensors)?;
-        }
-        write("optimizer.safetensors", &moments)?;
+        contents.iter().try_for_each(|(name, tensors)| write(name, tensors))?;
         let state = serde_json::to_vec_pretty(&state).expect("a state is plain data");
         let path = partial.join("state.json");
         std::fs::write(&path, state).map_err(|error| Error::write(path, error.to_string()))
     })?;
     files::write_atomically(folder.join("latest"), format!("{name}\n").as_bytes())?;
     Ok(path)
+}
+
+/// The tensors of each file. Fails, naming the first, if one holds a number that is not finite.
+fn contents(pair: &Pair) -> Result<Vec<(String, Vec<(String, Tensor)>)>> {
+    let file = |stem: &str| format!("{stem}.safetensors");
+    let mut contents: Vec<_> = pair
+        .networks()
+        .map(|network| (file(network.name()), weights::of_network(network)))
+        .collect();
+    if let Some(average) = &pair.average {
+        let names = pair.generator.params().into_iter().map(|(name, _)| name);
+        contents.push((file("generator_average"), names.zip(average.values().iter().cloned()).collect()));
+    }
+    let mut moments = Vec::new();
+    for (optimizer, network) in optimizers(pair) {
+        let named = optimizer.state(network).into_iter();
+        moments.extend(named.map(|(name, tensor)| (format!("{}.{name}", network.name()), tensor)));
+    }
+    contents.push((file("optimizer"), moments));
+    for (file, tensors) in contents.iter().filter(|(_, tensors)| !tensors.is_empty()) {
+        let all: Vec<&Tensor> = tensors.iter().map(|(_, tensor)| tensor).collect();
+        if count_non_finite(&all)?.item()? == 0.0 {
+            continue;
+        }
+        for (name, tensor) in tensors {
+            if count_non_finite(&[tensor])?.item()? > 0.0 {
+                let place = format!("{name} ({file})");
+                return Err(Error::NotFinite { step: pair.step, place });
+            }
+        }
+    }
+    Ok(contents)
 }
 
 fn optimizers(pair: &Pair) -> [(&belamy_nn::optimizer::Optimizer, &Network); 2] {
@@ -90,39 +128,26 @@ fn optimizers(pair: &Pair) -> [(&belamy_nn::optimizer::Optimizer, &Network); 2] 
     ]
 }
 
-/// The newest complete checkpoint below `folder`: the one that `latest` names, or the highest step that is whole.
-pub fn latest(folder: &Path) -> Result<PathBuf> {
-    let mut found: Vec<PathBuf> = Vec::new();
-    if let Ok(name) = std::fs::read_to_string(folder.join("latest")) {
-        let name = name.trim();
-        if name.starts_with("step-") && !name.contains(['/', '\\']) {
-            found.push(folder.join(name));
+/// The newest complete checkpoint below `folder`: the one that `latest` names, or the highest step that is whole;
+/// `None` if none was ever written. Fails if there are checkpoints and none is complete.
+pub fn latest(folder: &Path) -> Result<Option<PathBuf>> {
+    let steps = steps(folder)?;
+    let named = std::fs::read_to_string(folder.join("latest")).ok();
+    let named = named.and_then(|name| step_of(name.trim()));
+    let found = named.iter().chain(steps.iter().rev()).map(|step| folder.join(folder_name(*step)));
+    match found.into_iter().find(|path| files::is_complete(path)) {
+        None if named.is_some() || !steps.is_empty() => {
+            Err(Error::file(folder, "there is no complete checkpoint in it"))
         }
+        found => Ok(found),
     }
-    let entries = std::fs::read_dir(folder).map_err(|error| Error::file(folder, error.to_string()))?;
-    let mut steps: Vec<PathBuf> = entries
-        .filter_map(|entry| entry.ok())
-        .map(|entry| entry.path())
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("step-")))
-        .collect();
-    steps.sort();
-    found.extend(steps.into_iter().rev());
-    found
-        .into_iter()
-        .find(|path| files::is_complete(path))
-        .ok_or_else(|| Error::file(folder, "there is no complete checkpoint in it"))
 }
 
 /// Puts a checkpoint's weights, moments and step into a pair of the same recipe.
 ///
 /// Fails, naming the file, on a checkpoint that is incomplete, damaged, or of another recipe.
 pub fn load(pair: &mut Pair, path: &Path) -> Result<State> {
-    files::verify(path)?;
-    let state = read_state(path)?;
-    if state.recipe != pair.recipe.name {
-        let what = format!("it is a checkpoint of recipe {}, not of {}", state.recipe, pair.recipe.name);
-        return Err(Error::file(path, what));
-    }
+    let state = verified_state(pair, path)?;
     for network in pair.networks() {
         let file = path.join(format!("{}.safetensors", network.name()));
         weights::into_network(network, weights::read(&file, pair.device())?)
@@ -143,34 +168,60 @@ pub fn load(pair: &mut Pair, path: &Path) -> Result<State> {
             .map_err(|error| Error::file(&file, error.to_string()))?;
     }
     pair.step = state.step;
-    pair.seed = state.seed;
     Ok(state)
 }
 
-/// Puts a checkpoint's generator into a pair, for sampling: a run, a checkpoint or a lone generator may be given.
+/// Puts a checkpoint's generator, its average and its step into a pair, for sampling.
+///
+/// Fails as [`load`] does.
 pub fn load_generator(pair: &mut Pair, path: &Path) -> Result<()> {
+    let state = verified_state(pair, path)?;
     let file = path.join("generator.safetensors");
     weights::into_network(&pair.generator, weights::read(&file, pair.device())?)
         .map_err(|error| Error::file(&file, error.to_string()))?;
-    load_average(pair, path)
+    load_average(pair, path)?;
+    pair.step = state.step;
+    Ok(())
+}
+
+/// The state of a checkpoint that is whole, undamaged, and of this pair's run.
+fn verified_state(pair: &Pair, path: &Path) -> Result<State> {
+    files::verify(path).map_err(|error| match error {
+        Error::File { path: file, what } => {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            Error::file(file, format!("{what}; remove the folder {name} to go back to the checkpoint before"))
+        }
+        other => other,
+    })?;
+    let state = read_state(path)?;
+    let refuse = |what: String| Err(Error::file(path, what));
+    if state.recipe != pair.recipe.name {
+        let (found, wanted) = (&state.recipe, &pair.recipe.name);
+        return refuse(format!("it is a checkpoint of recipe {found}, not of {wanted}"));
+    }
+    if state.seed != pair.seed {
+        let (found, wanted) = (state.seed, pair.seed);
+        return refuse(format!("it is a checkpoint of a run with seed {found}, not with {wanted}"));
+    }
+    Ok(state)
 }
 
 fn load_average(pair: &mut Pair, path: &Path) -> Result<()> {
+    let device = pair.device().clone();
+    let Some(average) = &mut pair.average else { return Ok(()) };
     let file = path.join("generator_average.safetensors");
-    match &mut pair.average {
-        Some(average) if file.exists() => {
-            let mut tensors = weights::read(&file, &pair.generator.params()[0].1.value().device().clone())?;
-            let values = pair
-                .generator
-                .params()
-                .into_iter()
-                .map(|(name, _)| take(&mut tensors, &name))
-                .collect::<belamy_nn::Result<Vec<Tensor>>>()
-                .map_err(|error| Error::file(&file, error.to_string()))?;
-            average.restore(values);
+    let fail = |error: belamy_nn::Error| Error::file(&file, error.to_string());
+    let mut tensors = weights::read(&file, &device)?;
+    let mut values = Vec::new();
+    for ((name, _), old) in pair.generator.params().iter().zip(average.values()) {
+        let value = take(&mut tensors, name).map_err(fail)?;
+        if value.meta() != old.meta() {
+            let what = format!("{name} is {}, not {}", value.shape(), old.shape());
+            return Err(Error::file(&file, what));
         }
-        _ => {}
+        values.push(value);
     }
+    average.restore(values);
     Ok(())
 }
 
@@ -187,18 +238,11 @@ pub fn read_state(path: &Path) -> Result<State> {
         .map_err(|error| Error::file(&file, format!("it is damaged: {error}")))
 }
 
-/// Removes all but the newest `keep` complete checkpoints.
-pub fn prune(folder: &Path, keep: usize) -> Result<()> {
-    let fail = |error: std::io::Error| Error::write(folder, error.to_string());
-    let mut steps: Vec<PathBuf> = std::fs::read_dir(folder)
-        .map_err(fail)?
-        .filter_map(|entry| entry.ok())
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir() && files::is_complete(path))
-        .collect();
-    steps.sort();
-    for old in steps.iter().rev().skip(keep.max(1)) {
-        std::fs::remove_dir_all(old).map_err(fail)?;
-    }
-    Ok(())
+/// Removes complete checkpoints up to `step`, all but the newest `keep`. Later ones, left by a run that was taken
+/// back, stay until they are overwritten.
+pub fn prune(folder: &Path, step: u64, keep: usize) -> Result<()> {
+    let complete = |step: &u64| files::is_complete(folder.join(folder_name(*step)));
+    let steps: Vec<u64> = steps(folder)?.into_iter().filter(|at| *at <= step).filter(complete).collect();
+    let mut old = steps.iter().rev().skip(keep.max(1));
+    old.try_for_each(|step| files::remove_folder(folder.join(folder_name(*step))))
 }

@@ -209,6 +209,16 @@ pub fn clean_leftovers(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
     Ok(touched)
 }
 
+/// Removes a folder so that a program killed meanwhile leaves it whole, or a hidden rest that [`clean_leftovers`]
+/// removes.
+pub fn remove_folder(folder: impl AsRef<Path>) -> Result<()> {
+    let folder = folder.as_ref();
+    let fail = |error: io::Error| Error::write(folder, error.to_string());
+    let old = hidden_sibling(folder, "old")?;
+    remove_if_present(&old).and_then(|()| fs::rename(folder, &old)).map_err(fail)?;
+    remove_if_present(&old).map_err(fail)
+}
+
 /// Every file below a folder with its path within it; `folders` receives every folder, parents first.
 fn files_below(top: &Path, folders: &mut Vec<PathBuf>) -> io::Result<Vec<(String, PathBuf)>> {
     let mut files = Vec::new();

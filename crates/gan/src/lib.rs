@@ -10,6 +10,7 @@
 //! | [`run`] | a training run and its folder |
 //! | [`checkpoint`] | all that an exact resume needs, complete or absent |
 //! | [`source`], [`data`] | finding and reading data |
+//! | [`judge`] | what samples are worth: digits, points, lines |
 //! | [`show`], [`pictures`] | sample grids, scatter plots, curves |
 //! | [`files`], [`journal`], [`tensorboard`], [`digest`] | files that are whole or absent, logs, events |
 //! | [`error`] | what went wrong, and where |
@@ -22,6 +23,7 @@ pub mod digest;
 pub mod error;
 pub mod files;
 pub mod journal;
+pub mod judge;
 pub mod networks;
 pub mod objective;
 pub mod pair;

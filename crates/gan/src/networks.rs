@@ -31,6 +31,21 @@ pub enum System {
     ConditionalSigns64,
 }
 
+impl System {
+    /// Whether the system's source counts running statistics among its parameters: Keras' `summary()` does,
+    /// PyTorch's usual sum over `parameters()` does not.
+    pub fn counts_running_statistics(self) -> bool {
+        self != System::Dcgan64
+    }
+
+    /// The parameters of a network as the system's source counts them.
+    pub fn count_params(self, network: &Network) -> usize {
+        let params = network.params();
+        let counted = params.iter().filter(|(_, param)| param.is_trainable() || self.counts_running_statistics());
+        counted.map(|(_, param)| param.meta().shape.elements()).sum()
+    }
+}
+
 /// What a system's networks are made from besides the system itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sizes {

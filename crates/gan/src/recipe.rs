@@ -94,6 +94,9 @@ pub struct Recipe {
     pub discriminator_optimizer: Settings,
 }
 
+/// The largest decay of an optimiser's moments.
+const BELOW_ONE: f64 = 0.999_999_999;
+
 fn adam(learning_rate: f64, beta_1: f64, epsilon: f64, convention: Convention) -> Settings {
     Settings {
         learning_rate,
@@ -316,12 +319,16 @@ impl Recipe {
             Error::recipe(format!("{assignment:?} is not key=value, such as batch=64"))
         })?;
         let (key, value) = (key.trim(), value.trim());
+        if key == "name" {
+            return Err(Error::recipe("a recipe's name cannot be set: it says which recipe a checkpoint is of"));
+        }
         let mut tree = serde_json::to_value(&*self).expect("a recipe is plain data");
         let mut known = Vec::new();
         leaves("", &tree, &mut known);
         let names: Vec<&str> = known.iter().map(String::as_str).collect();
         let pointer = format!("/{}", key.replace('.', "/"));
-        let Some(place) = tree.pointer_mut(&pointer).filter(|place| !place.is_object()) else {
+        let is_table = value.starts_with('{');
+        let Some(place) = tree.pointer_mut(&pointer).filter(|place| place.is_object() == is_table) else {
             let hint = suggestion(key, names);
             return Err(Error::recipe(format!("recipe {} has no field {key:?}; {hint}", self.name)));
         };
@@ -330,12 +337,15 @@ impl Recipe {
                 serde_json::Value::Bool(_) => "true or false",
                 serde_json::Value::Number(number) if number.is_u64() => "a whole number, at least 0",
                 serde_json::Value::Number(_) => "a number",
+                serde_json::Value::Object(_) => "a table such as {kind = \"constant\"}",
                 _ => "a word",
             };
             Error::recipe(format!("{key} wants {wanted}, not {value:?}"))
         })?;
-        let changed: Recipe = serde_json::from_value(tree)
-            .map_err(|error| Error::recipe(format!("{key}={value}: {error}")))?;
+        let changed: Recipe = serde_json::from_value(tree).map_err(|error| {
+            let hint = nearest_word(&error.to_string()).unwrap_or_default();
+            Error::recipe(format!("{key}={value}: {error}{hint}"))
+        })?;
         changed.check()?;
         *self = changed;
         Ok(())
@@ -376,9 +386,40 @@ impl Recipe {
         {
             return refuse("generator_width and discriminator_width must be from 1 to 4096");
         }
-        for settings in [&self.generator_optimizer, &self.discriminator_optimizer] {
-            if !(settings.learning_rate >= 0.0 && settings.learning_rate.is_finite()) {
-                return refuse("learning rates must be finite and at least 0");
+        self.check_optimizers()
+    }
+
+    fn check_optimizers(&self) -> Result<()> {
+        let optimizers = [
+            ("generator_optimizer", &self.generator_optimizer),
+            ("discriminator_optimizer", &self.discriminator_optimizer),
+        ];
+        for (optimizer, settings) in optimizers {
+            let mut limits = vec![
+                ("learning_rate", settings.learning_rate, f64::MAX),
+                ("clip_value", settings.clip_value, f64::MAX),
+                ("clip_norm", settings.clip_norm, f64::MAX),
+            ];
+            // A decay of 1 would never forget, and divide by 0.
+            match settings.rule {
+                Rule::Adam { beta_1, beta_2, epsilon, .. } => limits.extend([
+                    ("rule.beta_1", beta_1, BELOW_ONE),
+                    ("rule.beta_2", beta_2, BELOW_ONE),
+                    ("rule.epsilon", epsilon, 1.0),
+                ]),
+                Rule::RmsProp { rho, epsilon, .. } => {
+                    limits.extend([("rule.rho", rho, BELOW_ONE), ("rule.epsilon", epsilon, 1.0)]);
+                }
+                Rule::Sgd { momentum, .. } => limits.push(("rule.momentum", momentum, BELOW_ONE)),
+            }
+            for (name, value, most) in limits {
+                if !(0.0..=most).contains(&value) {
+                    let most = if most == f64::MAX { String::new() } else { format!(" and at most {most}") };
+                    return Err(Error::recipe(format!(
+                        "recipe {}: {optimizer}.{name} must be finite, at least 0{most}, not {value}",
+                        self.name
+                    )));
+                }
             }
         }
         Ok(())
@@ -392,8 +433,21 @@ fn parsed(word: &str, place: &serde_json::Value) -> Option<serde_json::Value> {
         Value::Bool(_) => word.parse().ok().map(Value::Bool),
         Value::Number(number) if number.is_u64() => word.replace('_', "").parse::<u64>().ok().map(Value::from),
         Value::Number(_) => word.parse::<f64>().ok().filter(|x| x.is_finite()).map(Value::from),
+        // `{kind = "sgd", momentum = 0.9, nesterov = false}`: a table is replaced as a whole.
+        Value::Object(_) => {
+            let table: toml::Table = toml::from_str(&format!("table = {word}")).ok()?;
+            serde_json::to_value(table.get("table")?).ok()
+        }
         _ => Some(Value::from(word)),
     }
+}
+
+/// "; did you mean y?" for serde's "unknown variant `x`, expected one of `y`, `z`".
+fn nearest_word(message: &str) -> Option<String> {
+    let words: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let (word, known) = words.split_first().filter(|_| message.starts_with("unknown "))?;
+    let near = suggestion(word, known.to_vec());
+    near.starts_with("did you mean").then(|| format!("; {near}"))
 }
 
 /// The dotted names of all plain values.
@@ -459,6 +513,7 @@ mod tests {
         recipe.set("labels.real=1").unwrap();
         recipe.set("generator_optimizer.learning_rate=2e-4").unwrap();
         recipe.set("generator_loss=minimax").unwrap();
+        recipe.set("discriminator_optimizer.rule={kind = \"sgd\", momentum = 0.9, nesterov = false}").unwrap();
         assert_eq!((recipe.labels.real, recipe.generator_optimizer.learning_rate), (1.0, 2e-4));
         let mistakes = [
             ("bacth=3", "did you mean batch?"),
@@ -470,6 +525,12 @@ mod tests {
             ("batch", "key=value"),
             ("generator_loss=wasserstein", "minimax"),
             ("labels.real=NaN", "a number"),
+            ("generator_loss=minimaxi", "did you mean minimax?"),
+            ("generator_optimizer.rule.beta_1=1", "at most 0.999999999"),
+            ("generator_optimizer.rule=sgd", "no field"),
+            ("generator_optimizer.rule={kind=sgd}", "a table"),
+            ("generator_optimizer.rule={kind=\"sgd\"}", "momentum"),
+            ("generator_optimizer.rule={kind=\"sgdd\"}", "did you mean sgd?"),
         ];
         let before = recipe.clone();
         for (assignment, hint) in mistakes {

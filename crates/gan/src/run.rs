@@ -143,6 +143,8 @@ pub struct Run {
     events: EventWriter,
     /// Seconds trained before this part of the run.
     seconds_before: f64,
+    /// The step of the newest checkpoint.
+    saved: Option<u64>,
 }
 
 impl Run {
@@ -152,13 +154,16 @@ impl Run {
         describe_data(&mut plan, data);
         let pair = Pair::new(plan.recipe.clone(), plan.seed, DType::F32, device)?;
         let batches = DeviceBatches::new(&plan.recipe, data, &pair.discriminator, DType::F32, device)?;
-        claim(out, &plan)?;
-        let journal = Journal::create(out.join("metrics.jsonl"))?;
-        let events = EventWriter::create(out, None)?;
-        Ok(Run { plan, out: out.to_owned(), pair, batches, journal, events, seconds_before: 0.0 })
+        let (journal, events) = claim(out, &plan, || {
+            let journal = Journal::create(out.join("metrics.jsonl"))?;
+            Ok((journal, EventWriter::create(out, None)?))
+        })?;
+        let out = out.to_owned();
+        Ok(Run { plan, out, pair, batches, journal, events, seconds_before: 0.0, saved: None })
     }
 
-    /// Goes on with a run from its newest complete checkpoint. `data` must be what the run began with.
+    /// Goes on with a run from its newest complete checkpoint, or from its beginning if it never wrote one. `data`
+    /// must be what the run began with.
     pub fn resume(plan: Plan, data: Option<&Dataset>, device: &Device, out: &Path) -> Result<Run> {
         let mut found = plan.clone();
         describe_data(&mut found, data);
@@ -171,16 +176,27 @@ impl Run {
             );
             return Err(Error::data(message));
         }
-        let checkpoints = out.join("checkpoints");
-        files::clean_leftovers(out)?;
-        files::clean_leftovers(&checkpoints)?;
         let mut pair = Pair::new(plan.recipe.clone(), plan.seed, DType::F32, device)?;
-        let state = checkpoint::load(&mut pair, &checkpoint::latest(&checkpoints)?)?;
+        let folders = ["checkpoints", "samples", "."].map(|name| out.join(name));
+        // A folder whose removal was cut short may be the newest checkpoint: bring it back before looking.
+        folders.iter().try_for_each(|folder| files::clean_leftovers(folder).map(drop))?;
+        let newest = checkpoint::latest(&folders[0])?;
+        let saved = match &newest {
+            Some(path) => Some(checkpoint::load(&mut pair, path)?.step),
+            None => None,
+        };
+        if pair.step > plan.recipe.steps {
+            let (step, steps) = (pair.step, plan.recipe.steps);
+            return Err(Error::recipe(format!("steps={steps}, but the run is at step {step} already")));
+        }
         let batches = DeviceBatches::new(&plan.recipe, data, &pair.discriminator, DType::F32, device)?;
-        let (journal, _) = Journal::resume(out.join("metrics.jsonl"), state.step)?;
+        if read_plan(out)? != plan {
+            files::write_atomically(out.join("run.toml"), to_toml(out, &plan)?.as_bytes())?;
+        }
+        let (journal, _) = Journal::resume(out.join("metrics.jsonl"), pair.step)?;
         let seconds_before = read_metrics(out)?.last().map_or(0.0, |line| line.seconds);
-        let events = EventWriter::create(out, Some(state.step))?;
-        Ok(Run { plan, out: out.to_owned(), pair, batches, journal, events, seconds_before })
+        let events = EventWriter::create(out, Some(pair.step))?;
+        Ok(Run { plan, out: out.to_owned(), pair, batches, journal, events, seconds_before, saved })
     }
 
     /// The networks being trained.
@@ -196,7 +212,6 @@ impl Run {
         let mut last_line = (self.pair.step, start);
         observer.started(&self.plan, self.pair.step);
         let steps = self.plan.recipe.steps;
-        let mut saved = None;
         let mut drawn = None;
         while self.pair.step < steps && !stop.load(Ordering::Relaxed) {
             let measures = self.pair.step(&mut self.batches)?;
@@ -219,11 +234,10 @@ impl Run {
             }
             if due(self.plan.checkpoint_every) || step == steps {
                 self.save()?;
-                saved = Some(step);
             }
         }
         let step = self.pair.step;
-        if saved != Some(step) {
+        if self.saved != Some(step) {
             self.save()?;
         }
         if drawn != Some(step) {
@@ -269,7 +283,8 @@ impl Run {
     fn save(&mut self) -> Result<()> {
         let folder = self.out.join("checkpoints");
         checkpoint::save(&self.pair, &folder)?;
-        checkpoint::prune(&folder, self.plan.keep_checkpoints)
+        self.saved = Some(self.pair.step);
+        checkpoint::prune(&folder, self.pair.step, self.plan.keep_checkpoints)
     }
 
     /// Draws the samples of the run's fixed noise.
@@ -313,25 +328,48 @@ fn describe_data(plan: &mut Plan, data: Option<&Dataset>) {
     }
 }
 
-/// Takes a folder that is new or empty for a run, and writes its plan there.
-pub fn claim(out: &Path, plan: &Plan) -> Result<()> {
+/// Takes a folder that is new or empty for a run, writes its plan there and lets `fill` write the rest. If anything
+/// fails, the folder is left as it was found.
+pub fn claim<T>(out: &Path, plan: &Plan, fill: impl FnOnce() -> Result<T>) -> Result<T> {
     let fail = |error: std::io::Error| Error::write(out, error.to_string());
-    match std::fs::read_dir(out) {
+    if out.as_os_str().is_empty() {
+        return Err(Error::write(out, "a run needs a folder with a name"));
+    }
+    let is_new = match std::fs::read_dir(out) {
         Ok(mut entries) => {
             if entries.next().is_some() {
                 let what = "the folder is not empty; choose another --out, or go on with --resume";
                 return Err(Error::write(out, what));
             }
+            false
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
         Err(error) => return Err(fail(error)),
+    };
+    let text = to_toml(out, plan)?;
+    let begin = || {
+        for folder in ["samples", "checkpoints"] {
+            std::fs::create_dir_all(out.join(folder)).map_err(fail)?;
+        }
+        files::write_atomically(out.join("run.toml"), text.as_bytes())?;
+        fill()
+    };
+    let begun = begin();
+    if begun.is_err() {
+        // The first error is the one to report.
+        if is_new {
+            let _ = std::fs::remove_dir_all(out);
+        } else if let Ok(entries) = std::fs::read_dir(out) {
+            for path in entries.flatten().map(|entry| entry.path()) {
+                let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+            }
+        }
     }
-    for folder in ["samples", "checkpoints"] {
-        std::fs::create_dir_all(out.join(folder)).map_err(fail)?;
-    }
-    let path = out.join("run.toml");
-    let text = toml::to_string_pretty(plan).map_err(|error| Error::write(&path, error.to_string()))?;
-    files::write_atomically(&path, text.as_bytes())
+    begun
+}
+
+fn to_toml(out: &Path, plan: &Plan) -> Result<String> {
+    toml::to_string_pretty(plan).map_err(|error| Error::write(out.join("run.toml"), error.to_string()))
 }
 
 /// Reads a run's plan. Fails, naming the file, if it is missing or damaged.
@@ -340,7 +378,13 @@ pub fn read_plan(out: &Path) -> Result<Plan> {
     let text = std::fs::read_to_string(&path).map_err(|error| {
         Error::file(&path, format!("{error}; is {} a run's folder?", out.display()))
     })?;
-    toml::from_str(&text).map_err(|error| Error::file(&path, format!("it is damaged: {error}")))
+    let plan: Plan = toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        let message = error.message().replace('\n', " ");
+        Error::file(&path, format!("it is damaged in line {line}: {message}"))
+    })?;
+    plan.recipe.check().map_err(|error| Error::file(&path, error.to_string()))?;
+    Ok(plan)
 }
 
 /// One line of metrics as it is read back.

@@ -11,19 +11,20 @@ pub fn to_bytes(
     tensors: &[(String, Tensor)],
     metadata: &[(&str, String)],
 ) -> Result<Vec<u8>> {
-    let mut bytes: BTreeMap<&str, (Dtype, Vec<usize>, Vec<u8>)> = BTreeMap::new();
+    let mut contents = BTreeMap::new();
     for (name, tensor) in tensors {
-        let (dtype, data) = match tensor.dtype() {
-            DType::F32 => (Dtype::F32, bytemuck::cast_slice(&tensor.to_vec::<f32>()?).to_vec()),
-            DType::F64 => (Dtype::F64, bytemuck::cast_slice(&tensor.to_vec::<f64>()?).to_vec()),
-            DType::U32 => (Dtype::U32, bytemuck::cast_slice(&tensor.to_vec::<u32>()?).to_vec()),
+        let numbers = match tensor.dtype() {
+            DType::F32 => Numbers::F32(tensor.to_vec()?),
+            DType::F64 => Numbers::F64(tensor.to_vec()?),
+            DType::U32 => Numbers::U32(tensor.to_vec()?),
         };
-        bytes.insert(name, (dtype, tensor.dims().to_vec(), data));
+        contents.insert(name.as_str(), (tensor.dims().to_vec(), numbers));
     }
-    let views = bytes
+    let views = contents
         .iter()
-        .map(|(name, (dtype, shape, data))| {
-            TensorView::new(*dtype, shape.clone(), data)
+        .map(|(name, (shape, numbers))| {
+            let (dtype, bytes) = numbers.bytes();
+            TensorView::new(dtype, shape.clone(), bytes)
                 .map(|view| (*name, view))
                 .map_err(|error| Error::Weights(error.to_string()))
         })
@@ -34,12 +35,34 @@ pub fn to_bytes(
     safetensors::serialize(views, metadata).map_err(|error| Error::Weights(error.to_string()))
 }
 
+/// A tensor's numbers on the host.
+enum Numbers {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+    U32(Vec<u32>),
+}
+
+impl Numbers {
+    fn bytes(&self) -> (Dtype, &[u8]) {
+        match self {
+            Numbers::F32(values) => (Dtype::F32, bytemuck::cast_slice(values)),
+            Numbers::F64(values) => (Dtype::F64, bytemuck::cast_slice(values)),
+            Numbers::U32(values) => (Dtype::U32, bytemuck::cast_slice(values)),
+        }
+    }
+}
+
 /// The tensors of a safetensors file, by name. Fails on anything that is not one, naming the file.
 pub fn read(path: &Path, device: &Device) -> Result<BTreeMap<String, Tensor>> {
-    let bytes = std::fs::read(path).map_err(|error| Error::file(path, format!("cannot read: {error}")))?;
+    let cannot = |error: std::io::Error| Error::file(path, format!("cannot read: {error}"));
+    // A pipe or a device would block or never end.
+    if !std::fs::metadata(path).map_err(cannot)?.is_file() {
+        return Err(Error::file(path, "cannot read: it is not a regular file"));
+    }
+    let bytes = std::fs::read(path).map_err(cannot)?;
     from_bytes(&bytes, device).map_err(|error| match error {
         Error::Weights(what) => Error::file(path, what),
-        other => other,
+        other => Error::file(path, other),
     })
 }
 

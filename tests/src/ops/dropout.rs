@@ -17,10 +17,12 @@ fn dropout_case(variant: &str, shape: &[usize], rate: f64, step: u32, first: u32
         .host_reference(move |t| {
             let draws = Draws { seed: key.seed, stream: key.stream, step };
             let keep = |index: usize| {
-                let word = draws.word(first + (index / per_sample) as u32, (index % per_sample) as u32);
+                let word =
+                    draws.word(first + (index / per_sample) as u32, (index % per_sample) as u32);
                 philox::uniform(word) >= rate
             };
-            let scaled = |(index, x): (usize, &f64)| if keep(index) { x / (1.0 - rate) } else { 0.0 };
+            let scaled =
+                |(index, x): (usize, &f64)| if keep(index) { x / (1.0 - rate) } else { 0.0 };
             t[0].iter().enumerate().map(scaled).collect()
         })
 }

@@ -2,7 +2,7 @@
 
 use crate::case::Case;
 use crate::values::Domain;
-use belamy_tensor::ops::loss::bce_with_logits;
+use belamy_tensor::ops::loss::{bce_with_logits, cross_entropy_with_logits};
 
 fn bce(variant: &str, shape: &[usize], logits: Domain) -> Case {
     Case::new("bce_with_logits", variant, |t| bce_with_logits(&t[0], &t[1]))
@@ -19,6 +19,21 @@ fn bce(variant: &str, shape: &[usize], logits: Domain) -> Case {
         })
 }
 
+fn cross_entropy(variant: &str, rows: usize, classes: usize, logits: Domain) -> Case {
+    Case::new("cross_entropy_with_logits", variant, |t| cross_entropy_with_logits(&t[0], &t[1]))
+        .input(&[rows, classes], logits)
+        .constant(&[rows], Domain::Indices(classes as u32))
+        .slack(4.0)
+        .host_reference(move |t| {
+            // The textbook's form, which overflows for large logits but not for these.
+            let loss = |(row, &label): (&[f64], &f64)| {
+                let sum: f64 = row.iter().map(|x| x.exp()).sum();
+                sum.ln() - row[label as usize]
+            };
+            t[0].chunks_exact(classes).zip(&t[1]).map(loss).collect()
+        })
+}
+
 /// The family's cases.
 pub fn cases() -> Vec<Case> {
     vec![
@@ -26,9 +41,18 @@ pub fn cases() -> Vec<Case> {
         bce("column", &[7, 1], Domain::Normal),
         bce("far logits", &[3, 7], Domain::Wide),
         bce("large", &[41, 1009], Domain::Normal).large(),
+        // Where a careless exponential overflows.
+        Case::new("bce_with_logits", "extreme logits", |t| bce_with_logits(&t[0], &t[1]))
+            .constant(&[4], Domain::Fixed(vec![-800.0, -90.0, 90.0, 800.0]))
+            .constant(&[4], Domain::Fixed(vec![0.5, 1.0, 0.25, 0.0]))
+            .rounded()
+            .host_reference(|_| vec![400.0, 90.0, 67.5, 800.0]),
         Case::new("bce_with_logits", "labels 0 and 1", |t| bce_with_logits(&t[0], &t[1]))
             .input(&[5, 3], Domain::Normal)
             .constant(&[5, 3], Domain::Flag)
             .slack(4.0),
+        cross_entropy("5x7", 5, 7, Domain::Distinct),
+        cross_entropy("one class", 3, 1, Domain::Normal),
+        cross_entropy("far logits", 6, 4, Domain::Wide),
     ]
 }

@@ -2,7 +2,7 @@
 //! at which blocked kernels change their way.
 
 use crate::case::Case;
-use crate::values::Domain;
+use crate::values::{Domain, Numbers};
 use belamy_tensor::ops::matmul::matmul;
 
 /// `[m, k, n]`, the batch, and which operands have it.
@@ -31,31 +31,51 @@ fn matmul_case(sizes: Sizes, transpose_a: bool, transpose_b: bool) -> Case {
         of(batched_a),
         of(batched_b)
     );
-    let case = Case::new("matmul", variant, move |x| matmul(&x[0], &x[1], transpose_a, transpose_b))
-        .input(&shape(batched_a, m, k, transpose_a), Domain::Normal)
-        .input(&shape(batched_b, k, n, transpose_b), Domain::Normal)
-        .linear(&[0, 1])
-        .absolute(k)
-        .host_reference(move |x| {
-            let batches = batch.unwrap_or(1);
-            let mut y = vec![0.0; batches * m * n];
-            // Outer products, one k after another: the other order than the kernels'.
-            for b in 0..batches {
-                let a = &x[0][if batched_a { b * m * k } else { 0 }..];
-                let other = &x[1][if batched_b { b * k * n } else { 0 }..];
-                for i in 0..k {
-                    for row in 0..m {
-                        for column in 0..n {
-                            let left = a[if transpose_a { i * m + row } else { row * k + i }];
-                            let right = other[if transpose_b { column * k + i } else { i * n + column }];
-                            y[(b * m + row) * n + column] += left * right;
+    let case =
+        Case::new("matmul", variant, move |x| matmul(&x[0], &x[1], transpose_a, transpose_b))
+            .input(&shape(batched_a, m, k, transpose_a), Domain::Normal)
+            .input(&shape(batched_b, k, n, transpose_b), Domain::Normal)
+            .linear(&[0, 1])
+            .absolute(k)
+            .host_reference(move |x| {
+                let batches = batch.unwrap_or(1);
+                let mut y = vec![0.0; batches * m * n];
+                // Outer products, one k after another: the other order than the kernels'.
+                for b in 0..batches {
+                    let a = &x[0][if batched_a { b * m * k } else { 0 }..];
+                    let other = &x[1][if batched_b { b * k * n } else { 0 }..];
+                    for i in 0..k {
+                        for row in 0..m {
+                            for column in 0..n {
+                                let left = a[if transpose_a { i * m + row } else { row * k + i }];
+                                let right = other
+                                    [if transpose_b { column * k + i } else { i * n + column }];
+                                y[(b * m + row) * n + column] += left * right;
+                            }
                         }
                     }
                 }
-            }
-            y
-        });
+                y
+            });
     if m * k * n > 10_000 { case.large() } else { case }
+}
+
+/// Extents, orientations and batches drawn at random, the same for the same seed.
+pub fn sampled(seed: u64, count: usize) -> Vec<Case> {
+    let mut numbers = Numbers::new(&format!("matmul sampled {seed}"), "sizes");
+    let mut from = |low: usize, high: usize| low + numbers.below((high - low + 1) as u32) as usize;
+    (0..count)
+        .map(|index| {
+            let batch = [None, None, Some(1), Some(2), Some(5)][from(0, 4)];
+            let (batched_a, batched_b) = [(true, true), (true, false), (false, true)][from(0, 2)];
+            let largest = [4, 20, 80][from(0, 2)];
+            let (m, k, n) = (from(1, largest), from(1, largest), from(1, largest));
+            let sizes = Sizes { batch, m, k, n, batched_a, batched_b };
+            let mut case = matmul_case(sizes, from(0, 1) == 1, from(0, 1) == 1);
+            case.variant = format!("sampled {seed}.{index} {}", case.variant);
+            case
+        })
+        .collect()
 }
 
 /// The family's cases.

@@ -18,7 +18,13 @@ fn flat(tensors: &[Tensor]) -> Result<Tensor> {
 }
 
 /// A case's operands: control, two parameters, their gradients, and `states` lists of state.
-fn operands(mut case: Case, shapes: [&[usize]; 2], states: &[Domain], step: f64, rate: f64) -> Case {
+fn operands(
+    mut case: Case,
+    shapes: [&[usize]; 2],
+    states: &[Domain],
+    step: f64,
+    rate: f64,
+) -> Case {
     case = case.constant(&[2], Domain::Fixed(vec![step, rate]));
     for domain in [Domain::Normal, Domain::Normal].iter().chain(states) {
         for shape in shapes {
@@ -58,19 +64,21 @@ fn adam_case(variant: &str, shapes: [&[usize]; 2], options: AdamOptions, step: f
         let new = adam(&t[0], &p, &g, &m, &v, options)?;
         flat(&[new.params, new.first_moments, new.second_moments].concat())
     });
-    operands(case, shapes, &[Domain::Normal, Domain::Positive], step, rate).host_reference(move |t| {
-        update(t, 2, |p, g, state| {
-            let g = g + options.weight_decay * p;
-            let m = options.beta_1 * state[0] + (1.0 - options.beta_1) * g;
-            let v = options.beta_2 * state[1] + (1.0 - options.beta_2) * g * g;
-            let (a, b) = (1.0 - options.beta_1.powf(step), 1.0 - options.beta_2.powf(step));
-            let change = match options.epsilon_form {
-                EpsilonForm::Pytorch => (m / a) / ((v / b).sqrt() + options.epsilon),
-                EpsilonForm::Keras => b.sqrt() / a * m / (v.sqrt() + options.epsilon),
-            };
-            vec![p - rate * change, m, v]
-        })
-    })
+    operands(case, shapes, &[Domain::Normal, Domain::Positive], step, rate).host_reference(
+        move |t| {
+            update(t, 2, |p, g, state| {
+                let g = g + options.weight_decay * p;
+                let m = options.beta_1 * state[0] + (1.0 - options.beta_1) * g;
+                let v = options.beta_2 * state[1] + (1.0 - options.beta_2) * g * g;
+                let (a, b) = (1.0 - options.beta_1.powf(step), 1.0 - options.beta_2.powf(step));
+                let change = match options.epsilon_form {
+                    EpsilonForm::Pytorch => (m / a) / ((v / b).sqrt() + options.epsilon),
+                    EpsilonForm::Keras => b.sqrt() / a * m / (v.sqrt() + options.epsilon),
+                };
+                vec![p - rate * change, m, v]
+            })
+        },
+    )
 }
 
 fn sgd_case(variant: &str, shapes: [&[usize]; 2], options: SgdOptions) -> Case {
@@ -160,9 +168,7 @@ pub fn cases() -> Vec<Case> {
         let terms = shapes.iter().map(|shape| shape.iter().product::<usize>()).sum();
         let mut case = Case::new("global_norm", variant, |t| global_norm(&[&t[0], &t[1]]))
             .reduction(terms)
-            .host_reference(|t| {
-                vec![t.iter().flatten().map(|g| g * g).sum::<f64>().sqrt()]
-            });
+            .host_reference(|t| vec![t.iter().flatten().map(|g| g * g).sum::<f64>().sqrt()]);
         for shape in shapes {
             case = case.constant(shape, Domain::Normal);
         }

@@ -83,7 +83,12 @@ pub fn cases() -> Vec<Case> {
     cases.extend(pad_and_crop("none", &[3, 4], &[0, 0], &[0, 0]));
     cases.extend(pad_and_crop("image", &[2, 3, 4, 2], &[0, 1, 2, 0], &[0, 2, 1, 0]));
     cases.extend(pad_and_crop("channels", &[1, 2, 2, 3], &[0, 0, 0, 1], &[0, 0, 0, 2]));
-    cases.extend(pad_and_crop("six axes", &[1, 2, 1, 2, 1, 2], &[1, 0, 1, 0, 1, 1], &[0, 1, 0, 1, 0, 1]));
+    cases.extend(pad_and_crop(
+        "six axes",
+        &[1, 2, 1, 2, 1, 2],
+        &[1, 0, 1, 0, 1, 1],
+        &[0, 1, 0, 1, 0, 1],
+    ));
     cases.extend(
         pad_and_crop("large", &[3, 29, 31, 7], &[0, 2, 1, 0], &[0, 1, 3, 0]).map(Case::large),
     );

@@ -8,7 +8,8 @@ use belamy_tensor::ops::pixel_shuffle::{pixel_shuffle, pixel_unshuffle};
 fn pair(variant: &str, [n, h, w, c]: [usize; 4], r: usize) -> [Case; 2] {
     let mut entries = Vec::new();
     for output in 0..n * h * r * w * r * c {
-        let (channel, column, row) = (output % c, output / c % (w * r), output / (c * w * r) % (h * r));
+        let (channel, column, row) =
+            (output % c, output / c % (w * r), output / (c * w * r) % (h * r));
         let batch = output / (c * w * r * h * r);
         let from = (channel * r + row % r) * r + column % r;
         let input = ((batch * h + row / r) * w + column / r) * c * r * r + from;

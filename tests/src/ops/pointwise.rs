@@ -1,10 +1,10 @@
 //! Pointwise ops: every function, every way of stretching operands, both sides of every kink.
 
+use super::view::stretched;
 use crate::case::Case;
 use crate::values::Domain;
-use belamy_tensor::ops::pointwise::{
-    BinaryFunction, UnaryFunction, binary, select, unary,
-};
+use belamy_tensor::Shape;
+use belamy_tensor::ops::pointwise::{BinaryFunction, UnaryFunction, binary, select, unary};
 
 /// Constants `(a, b)` for a function of one number.
 fn constants(function: UnaryFunction) -> (f64, f64) {
@@ -63,15 +63,16 @@ fn definition(function: UnaryFunction, x: f64, a: f64, b: f64) -> f64 {
 fn unary_case(function: UnaryFunction, variant: &str, shape: &[usize], domain: Domain) -> Case {
     let (a, b) = constants(function);
     let case = Case::new(function.name(), variant, move |x| unary(function, &x[0], a, b));
-    let constant =
-        matches!(function, UnaryFunction::Sign | UnaryFunction::Within | UnaryFunction::GreaterScalar);
+    let constant = matches!(
+        function,
+        UnaryFunction::Sign | UnaryFunction::Within | UnaryFunction::GreaterScalar
+    );
     let case = if constant { case.constant(shape, domain) } else { case.input(shape, domain) };
     let linear = matches!(function, UnaryFunction::Neg | UnaryFunction::MulScalar);
     let case = if linear { case.linear(&[0]) } else { case };
     // Several of the definitions cancel; the comparison is against the tensor's peak.
-    case.slack(4.0).host_reference(move |x| {
-        x[0].iter().map(|&x| definition(function, x, a, b)).collect()
-    })
+    case.slack(4.0)
+        .host_reference(move |x| x[0].iter().map(|&x| definition(function, x, a, b)).collect())
 }
 
 /// p and q as each function of two numbers wants them.
@@ -104,8 +105,7 @@ fn definition_of_two(function: BinaryFunction, p: f64, q: f64, a: f64) -> f64 {
 fn binary_case(function: BinaryFunction, variant: &str, p: &[usize], q: &[usize]) -> Case {
     use BinaryFunction as F;
     let a = if function == F::LeakyReluGrad { 0.2 } else { 0.0 };
-    let case =
-        Case::new(function.name(), variant, move |x| binary(function, &x[0], &x[1], a));
+    let case = Case::new(function.name(), variant, move |x| binary(function, &x[0], &x[1], a));
     let (domain_p, domain_q) = domains(function);
     let case = match function {
         F::Greater => case.constant(p, domain_p).constant(q, domain_q),
@@ -118,16 +118,20 @@ fn binary_case(function: BinaryFunction, variant: &str, p: &[usize], q: &[usize]
         F::LeakyReluGrad | F::TanhGrad | F::SigmoidGrad => case.linear(&[1]),
         _ => case,
     };
+    let shapes = [p.to_vec(), q.to_vec()];
+    let dims = together(&shapes);
     // A stretched operand's gradient sums over the stretched axes.
-    case.slack(4.0)
+    case.slack(4.0).host_reference(move |x| {
+        let (p, q) = (stretched(&x[0], &shapes[0], &dims), stretched(&x[1], &shapes[1], &dims));
+        p.iter().zip(&q).map(|(&p, &q)| definition_of_two(function, p, q, a)).collect()
+    })
 }
 
-/// Adds the definition by loops, for operands of equal shapes.
-fn with_definition(case: Case, function: BinaryFunction) -> Case {
-    let a = if function == BinaryFunction::LeakyReluGrad { 0.2 } else { 0.0 };
-    case.host_reference(move |x| {
-        x[0].iter().zip(&x[1]).map(|(&p, &q)| definition_of_two(function, p, q, a)).collect()
-    })
+/// The extents that all shapes stretch to.
+fn together(shapes: &[Vec<usize>]) -> Vec<usize> {
+    let shape = |dims: &[usize]| Shape::new(dims).expect("a case's shapes are valid");
+    let all = shapes.iter().try_fold(Shape::SCALAR, |sum, dims| sum.broadcast(&shape(dims)));
+    all.expect("a case's shapes stretch to one").dims().to_vec()
 }
 
 /// The family's cases.
@@ -145,6 +149,20 @@ pub fn cases() -> Vec<Case> {
         // Saturated: the derivative is tiny but not lost. Softplus' plain definition still holds at these sizes.
         cases.push(unary_case(function, "saturated", &[6, 7], Domain::Wide));
     }
+    let extremes = vec![-800.0, -90.0, 0.0, 90.0, 800.0];
+    for (function, want) in [
+        (UnaryFunction::Sigmoid, vec![0.0, (-90.0f64).exp(), 0.5, 1.0, 1.0]),
+        (UnaryFunction::Softplus, vec![0.0, (-90.0f64).exp(), std::f64::consts::LN_2, 90.0, 800.0]),
+        (UnaryFunction::Tanh, vec![-1.0, -1.0, 0.0, 1.0, 1.0]),
+    ] {
+        // Where a careless exponential overflows.
+        cases.push(
+            Case::new(function.name(), "extremes", move |x| unary(function, &x[0], 0.0, 0.0))
+                .constant(&[5], Domain::Fixed(extremes.clone()))
+                .slack(4.0)
+                .host_reference(move |_| want.clone()),
+        );
+    }
     for power in [2.0, 3.0, -1.0, 0.5] {
         cases.push(
             Case::new("pow_scalar", format!("power {power}"), move |x| x[0].pow_scalar(power))
@@ -154,8 +172,7 @@ pub fn cases() -> Vec<Case> {
         );
     }
     for &function in BinaryFunction::ALL {
-        let flat = binary_case(function, "4x5", &[4, 5], &[4, 5]);
-        cases.push(with_definition(flat, function));
+        cases.push(binary_case(function, "4x5", &[4, 5], &[4, 5]));
         cases.push(binary_case(function, "row", &[3, 4, 5], &[5]));
         cases.push(binary_case(function, "column", &[4, 5], &[4, 1]));
         cases.push(binary_case(function, "scalar left", &[], &[3, 5]));
@@ -164,8 +181,7 @@ pub fn cases() -> Vec<Case> {
         cases.push(binary_case(function, "six axes", &[1, 2, 1, 2, 1, 3], &[2, 1, 2, 1, 2, 1]));
     }
     for function in [BinaryFunction::Mul, BinaryFunction::LeakyReluGrad] {
-        let large = binary_case(function, "large", &[53, 811], &[53, 811]).large();
-        cases.push(with_definition(large, function));
+        cases.push(binary_case(function, "large", &[53, 811], &[53, 811]).large());
         cases.push(binary_case(function, "large stretched", &[37, 1, 61], &[23, 1]).large());
     }
     for (variant, condition, p, q) in [
@@ -175,11 +191,19 @@ pub fn cases() -> Vec<Case> {
         ("scalar other", &[2, 3], &[2, 3], &[]),
         ("large", &[97, 211], &[97, 211], &[211]),
     ] {
+        let shapes = [condition.to_vec(), p.to_vec(), q.to_vec()];
+        let dims = together(&shapes);
         let case = Case::new("select", variant, |x| select(&x[0], &x[1], &x[2]))
             .constant(condition, Domain::Flag)
             .input(p, Domain::Normal)
             .input(q, Domain::Normal)
-            .slack(4.0);
+            .slack(4.0)
+            .host_reference(move |x| {
+                let all: Vec<Vec<f64>> =
+                    x.iter().zip(&shapes).map(|(x, shape)| stretched(x, shape, &dims)).collect();
+                let choose = |i: usize| if all[0][i] != 0.0 { all[1][i] } else { all[2][i] };
+                (0..all[0].len()).map(choose).collect()
+            });
         cases.push(if variant == "large" { case.large() } else { case });
     }
     cases

@@ -83,12 +83,14 @@ fn averages(pool: Pool, count_include_pad: bool) -> [Case; 2] {
     };
     let back = entries.clone();
     [
-        Case::new("avg_pool2d", &variant, move |t| avg_pool2d(&t[0], kernel, window, count_include_pad))
-            .input(&pool.x(), Domain::Normal)
-            .linear(&[0])
-            .absolute(down)
-            .slack(2.0)
-            .host_reference(move |t| applied(&entries, &t[0], y)),
+        Case::new("avg_pool2d", &variant, move |t| {
+            avg_pool2d(&t[0], kernel, window, count_include_pad)
+        })
+        .input(&pool.x(), Domain::Normal)
+        .linear(&[0])
+        .absolute(down)
+        .slack(2.0)
+        .host_reference(move |t| applied(&entries, &t[0], y)),
         Case::new("avg_pool2d_spread", &variant, move |t| {
             avg_pool2d_spread(&t[0], image, kernel, window, count_include_pad)
         })
@@ -107,7 +109,8 @@ fn largest(pool: &Pool, image: &[f64]) -> Vec<([usize; 2], f64)> {
     for index in 0..n * oh * ow * c {
         let (channel, column, row) = (index % c, index / c % ow, index / (c * ow) % oh);
         let batch = index / (c * ow * oh);
-        let value = |pixel: [usize; 2]| image[((batch * h + pixel[0]) * w + pixel[1]) * c + channel];
+        let value =
+            |pixel: [usize; 2]| image[((batch * h + pixel[0]) * w + pixel[1]) * c + channel];
         let best = pool
             .taps(row, column)
             .into_iter()

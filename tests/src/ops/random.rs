@@ -65,9 +65,7 @@ fn cases_of(variant: &str, shape: &'static [usize], counter: [u32; 2]) -> [Case;
             shape,
             counter,
             |shape, counter, like| bernoulli(shape, 0.375, like.dtype(), KEY, counter),
-            |draws, sample, j| {
-                f64::from(u8::from(philox::uniform(draws.word(sample, j)) < 0.375))
-            },
+            |draws, sample, j| f64::from(u8::from(philox::uniform(draws.word(sample, j)) < 0.375)),
         ),
         generator(
             "integers",

@@ -89,6 +89,13 @@ pub fn cases() -> Vec<Case> {
             .constant(&[3, 4, 5], Domain::Distinct)
             .rounded(),
     );
+    cases.push(
+        // The first of equals.
+        Case::new("max_indices", "ties", |x| Ok(x[0].max_with_indices(&[1])?.1))
+            .constant(&[2, 4], Domain::Fixed(vec![1.0, 3.0, 3.0, 2.0, -1.0, -2.0, -1.0, -1.0]))
+            .rounded()
+            .host_reference(|_| vec![1.0, 0.0]),
+    );
     for (rows, columns) in [(5, 4), (1, 7), (7, 1), (6, 6)] {
         cases.push(
             Case::new("pick", format!("{rows}x{columns}"), |x| pick(&x[0], &x[1]))
@@ -108,7 +115,8 @@ pub fn cases() -> Vec<Case> {
                 .absolute(1)
                 .host_reference(move |x| {
                     let mut placed = vec![0.0; rows * columns];
-                    (0..rows).for_each(|row| placed[row * columns + x[1][row] as usize] = x[0][row]);
+                    (0..rows)
+                        .for_each(|row| placed[row * columns + x[1][row] as usize] = x[0][row]);
                     placed
                 }),
         );

@@ -30,7 +30,8 @@ fn permute_case(dims: &'static [usize], axes: &'static [usize]) -> Case {
                 for axis in (0..rank).rev() {
                     let at = rest % dims[axis];
                     rest /= dims[axis];
-                    let k = axes.iter().position(|&from| from == axis).expect("axes are a permutation");
+                    let k =
+                        axes.iter().position(|&from| from == axis).expect("axes are a permutation");
                     place += at * strides[k];
                 }
                 permuted[place] = *value;
@@ -39,29 +40,34 @@ fn permute_case(dims: &'static [usize], axes: &'static [usize]) -> Case {
         })
 }
 
+/// Numbers of extents `from` repeated to extents `to`.
+pub(super) fn stretched(x: &[f64], from: &[usize], to: &[usize]) -> Vec<f64> {
+    let lost = to.len() - from.len();
+    (0..to.iter().product())
+        .map(|index: usize| {
+            let (mut rest, mut place, mut step) = (index, 0, 1);
+            for axis in (0..to.len()).rev() {
+                let at = rest % to[axis];
+                rest /= to[axis];
+                if axis >= lost {
+                    place += if from[axis - lost] == 1 { 0 } else { at * step };
+                    step *= from[axis - lost];
+                }
+            }
+            x[place]
+        })
+        .collect()
+}
+
 fn broadcast_case(from: &'static [usize], to: &'static [usize]) -> Case {
     let repeats = to.iter().product::<usize>() / from.iter().product::<usize>();
-    Case::new("broadcast", format!("{from:?} to {to:?}"), move |x| x[0].broadcast_to(Shape::new(to)?))
-        .input(from, Domain::Normal)
-        .linear(&[0])
-        .absolute(repeats)
-        .host_reference(move |x| {
-            let lost = to.len() - from.len();
-            (0..to.iter().product())
-                .map(|index: usize| {
-                    let (mut rest, mut place, mut step) = (index, 0, 1);
-                    for axis in (0..to.len()).rev() {
-                        let at = rest % to[axis];
-                        rest /= to[axis];
-                        if axis >= lost {
-                            place += if from[axis - lost] == 1 { 0 } else { at * step };
-                            step *= from[axis - lost];
-                        }
-                    }
-                    x[0][place]
-                })
-                .collect()
-        })
+    Case::new("broadcast", format!("{from:?} to {to:?}"), move |x| {
+        x[0].broadcast_to(Shape::new(to)?)
+    })
+    .input(from, Domain::Normal)
+    .linear(&[0])
+    .absolute(repeats)
+    .host_reference(move |x| stretched(&x[0], from, to))
 }
 
 /// The family's cases.

@@ -8,6 +8,7 @@ use belamy_gan::run::{self, Plan};
 use belamy_gan::{Pair, checkpoint};
 use belamy_nn::weights::{self, Origin};
 use belamy_tensor::DType;
+use belamy_tensor::ops::finite::count_non_finite;
 use std::path::PathBuf;
 
 /// Makes a run of a recipe's network from a weight file with Keras', PyTorch's or Belamy's names.
@@ -49,9 +50,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let origin = weights::import(network, tensors).map_err(|error| {
         Failure::new(format!("{}: {error}", arguments.file.display()))
     })?;
+    for (name, tensor) in weights::of_network(network) {
+        if count_non_finite(&[&tensor])?.item()? > 0.0 {
+            let (file, what) = (arguments.file.display(), "holds a number that is not finite");
+            return Err(Failure::new(format!("{file}: the tensor for {name} {what}")));
+        }
+    }
     let plan = Plan::new(recipe, 1, &device);
-    run::claim(&arguments.out, &plan)?;
-    checkpoint::save(&pair, &arguments.out.join("checkpoints"))?;
+    run::claim(&arguments.out, &plan, || {
+        checkpoint::save(&pair, &arguments.out.join("checkpoints"))
+    })?;
     let from = match origin {
         Origin::Belamy => "Belamy",
         Origin::Keras => "Keras",

@@ -1,6 +1,7 @@
 //! The commands, a file each: its arguments, then what it does.
 
 pub(crate) mod devices;
+pub(crate) mod evaluate;
 pub(crate) mod import;
 pub(crate) mod recipes;
 pub(crate) mod sample;

@@ -32,9 +32,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let recipe = Recipe::named(entry.name)?;
         let (generator, discriminator) =
             networks::build(recipe.system, &recipe.sizes(), &cpu(), DType::F32, 0)?;
-        let total = |network: &belamy_nn::Network| {
-            network.params().iter().map(|(_, param)| param.meta().shape.elements()).sum()
-        };
+        let total = |network: &belamy_nn::Network| recipe.system.count_params(network);
         lines.push(Line {
             name: entry.name,
             summary: entry.summary,

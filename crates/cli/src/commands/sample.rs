@@ -40,9 +40,13 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let device = device::find(&arguments.device)?;
+    let form = form_of(&arguments.out)?;
     let plan = run::read_plan(&arguments.run)?;
     let mut pair = Pair::new(plan.recipe.clone(), plan.seed, DType::F32, &device)?;
-    let newest = checkpoint::latest(&arguments.run.join("checkpoints"))?;
+    let checkpoints = arguments.run.join("checkpoints");
+    let newest = checkpoint::latest(&checkpoints)?.ok_or_else(|| {
+        Failure::new(format!("{}: there is no checkpoint yet", checkpoints.display()))
+    })?;
     checkpoint::load_generator(&mut pair, &newest)?;
     let (noise, labels) = match &arguments.noise {
         Some(path) => given_noise(path, &pair)?,
@@ -68,7 +72,29 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
     };
     let samples = pair.sample(&noise, labels.as_ref())?;
-    write(arguments, &pair, &samples, &noise, labels)
+    write(arguments, form, &pair, &samples, &noise, labels)
+}
+
+/// What is written.
+#[derive(Clone, Copy)]
+enum Form {
+    Picture,
+    Numbers,
+    Folder,
+}
+
+/// The form that a path asks for.
+fn form_of(out: &Path) -> Result<Form> {
+    let extension = out.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    match extension.as_deref() {
+        _ if out.is_dir() || out.as_os_str().to_string_lossy().ends_with('/') => Ok(Form::Folder),
+        Some("png") => Ok(Form::Picture),
+        Some("safetensors") => Ok(Form::Numbers),
+        _ => {
+            let message = format!("--out {}: end it in .png, .safetensors or /", out.display());
+            Err(Failure::usage(message))
+        }
+    }
 }
 
 /// Noise and labels from a file, checked against the recipe.
@@ -101,6 +127,7 @@ fn given_noise(path: &Path, pair: &Pair) -> Result<(Tensor, Option<Tensor>)> {
 
 fn write(
     arguments: &Arguments,
+    form: Form,
     pair: &Pair,
     samples: &Tensor,
     noise: &Tensor,
@@ -111,10 +138,8 @@ fn write(
     let draw = |samples: &Tensor| -> Result<Vec<u8>> {
         Ok(show::picture(&pair.recipe, samples, &title)?.png()?)
     };
-    let is_folder = out.is_dir() || out.as_os_str().to_string_lossy().ends_with('/');
-    let extension = out.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-    match extension.as_deref() {
-        _ if is_folder => {
+    match form {
+        Form::Folder => {
             std::fs::create_dir_all(out)
                 .map_err(|error| Failure::new(format!("cannot write {}: {error}", out.display())))?;
             if arguments.grid {
@@ -126,15 +151,11 @@ fn write(
                 }
             }
         }
-        Some("png") => files::write_atomically(out, &draw(samples)?)?,
-        Some("safetensors") => {
+        Form::Picture => files::write_atomically(out, &draw(samples)?)?,
+        Form::Numbers => {
             let mut tensors = vec![("image".to_owned(), samples.clone()), ("z".to_owned(), noise.clone())];
             tensors.extend(labels.map(|labels| ("label".to_owned(), labels)));
             files::write_atomically(out, &weights::to_bytes(&tensors, &[])?)?;
-        }
-        _ => {
-            let message = format!("--out {}: end it in .png, .safetensors or /", out.display());
-            return Err(Failure::usage(message));
         }
     }
     output::print(&format!("{}\n", out.display()))

@@ -3,7 +3,7 @@
 use crate::failure::Result;
 use crate::output;
 use belamy_cpu::cpu;
-use belamy_gan::recipe::Recipe;
+use belamy_gan::recipe::{RECIPES, Recipe};
 use belamy_gan::{networks, run};
 use belamy_nn::network::LayerRow;
 use belamy_tensor::DType;
@@ -35,6 +35,8 @@ struct Table {
     name: String,
     total: usize,
     trainable: usize,
+    /// Means and variances that batch norm keeps: in the total where the recipe's source counts them.
+    running_statistics: usize,
     multiply_adds: u64,
     layers: Vec<LayerRow>,
 }
@@ -42,7 +44,8 @@ struct Table {
 /// The recipe of a name, or of a run's folder.
 pub(crate) fn recipe_of(name: &str) -> Result<Recipe> {
     let path = Path::new(name);
-    if path.is_dir() || path.join("run.toml").exists() {
+    let is_recipe = RECIPES.iter().any(|entry| entry.name == name);
+    if path.join("run.toml").exists() || (path.is_dir() && !is_recipe) {
         return Ok(run::read_plan(path)?.recipe);
     }
     Ok(Recipe::named(name)?)
@@ -57,11 +60,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         networks::build(recipe.system, &recipe.sizes(), &cpu(), DType::F32, 0)?;
     let mut tables = Tables { networks: Vec::new() };
     for network in [generator, discriminator] {
-        let layers = network.table()?;
+        let mut layers = network.table()?;
+        let trainable = layers.iter().map(|row| row.trainable).sum();
+        let all: usize = layers.iter().map(|row| row.params).sum();
+        if !recipe.system.counts_running_statistics() {
+            layers.iter_mut().for_each(|row| row.params = row.trainable);
+        }
         tables.networks.push(Table {
             name: network.name().to_owned(),
-            total: layers.iter().map(|row| row.params).sum(),
-            trainable: layers.iter().map(|row| row.trainable).sum(),
+            total: recipe.system.count_params(&network),
+            trainable,
+            running_statistics: all - trainable,
             multiply_adds: layers.iter().map(|row| row.multiply_adds).sum(),
             layers,
         });
@@ -81,10 +90,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         text.push_str(&format!("{} of {}\n\n", table.name, recipe.name));
         text.push_str(&output::table(&rows, &[3]));
         text.push_str(&format!(
-            "\ntotal {}  trainable {}  non-trainable {}  multiply-adds {} a sample\n\n",
+            "\ntotal {}  trainable {}  running statistics {} ({} the total)  multiply-adds {} a sample\n\n",
             count(table.total),
             count(table.trainable),
-            count(table.total - table.trainable),
+            count(table.running_statistics),
+            if recipe.system.counts_running_statistics() { "in" } else { "not in" },
             output::with_commas(table.multiply_adds),
         ));
     }

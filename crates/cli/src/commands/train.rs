@@ -20,9 +20,9 @@ pub(crate) struct Arguments {
     /// Real samples: a folder or file, as the recipe needs.
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
-    /// auto, cpu, oracle, webgpu[:N] or cuda[:N].
-    #[arg(long, default_value = "auto")]
-    device: String,
+    /// auto, cpu, oracle, webgpu[:N] or cuda[:N]; a resumed run stays on its own if not given.
+    #[arg(long)]
+    device: Option<String>,
     /// f32, tf32 or bf16; the CPU trains in f32.
     #[arg(long)]
     precision: Option<String>,
@@ -70,7 +70,9 @@ const FIRST_STEPS: u64 = 4_000;
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     device::limit_threads(arguments.threads)?;
-    let device = device::find(&arguments.device)?;
+    let plan = arguments.resume.as_deref().map(run::read_plan).transpose()?;
+    let own = plan.as_ref().map_or("auto", |plan| &plan.device);
+    let device = device::find(arguments.device.as_deref().unwrap_or(own))?;
     if let Some(precision) = arguments.precision.as_deref().filter(|&precision| precision != "f32") {
         let what = match precision {
             "tf32" | "bf16" => format!("device {} trains in f32, not in {precision}", device.id()),
@@ -80,9 +82,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     }
     let stop = stop_on_signals()?;
     let mut progress = Progress::new();
-    let (mut run, out) = match &arguments.resume {
-        Some(out) => (resume(&arguments, out, &device)?, out.clone()),
-        None => create(&arguments, &device, &progress)?,
+    let (mut run, out) = match (&arguments.resume, plan) {
+        (Some(out), Some(plan)) => (resume(&arguments, plan, out, &device)?, out.clone()),
+        _ => create(&arguments, &device, &progress)?,
     };
     let outcome = run.train(&mut progress, &stop);
     progress.finish();
@@ -177,8 +179,13 @@ fn steps_of(epochs: f64, recipe: &Recipe, samples: Option<usize>) -> Result<u64>
     Ok((epochs * samples as f64 / a_step).ceil() as u64)
 }
 
-fn resume(arguments: &Arguments, out: &Path, device: &belamy_tensor::Device) -> Result<Run> {
-    let mut plan = run::read_plan(out)?;
+fn resume(
+    arguments: &Arguments,
+    mut plan: Plan,
+    out: &Path,
+    device: &belamy_tensor::Device,
+) -> Result<Run> {
+    plan.device = device.id().to_string();
     if let Some(name) = arguments.recipe.as_deref().filter(|&name| name != plan.recipe.name) {
         let message = format!("{} is a run of recipe {}, not of {name}", out.display(), plan.recipe.name);
         return Err(Failure::usage(message));

@@ -16,6 +16,10 @@
 //!           micro-kernel: mr x nr of C in registers, over the block's k
 //! ```
 //!
+//! Where C has too few tiles for the threads (a weight gradient of few channels: small C, long k),
+//! blocks of k are the jobs instead; each packs both sides for itself and has its own copy of C,
+//! and the copies are added in the order of k. C is a list of rows, which need not be adjacent.
+//!
 //! **The bits of `C[i, j]` depend on row i of A, column j of B and k alone**: not on m, n, the
 //! number of threads or the tiles. Blocks of k are summed in one order everywhere; so a batch
 //! split in any way gives the bits of the whole batch. (AVX2 and AVX-512 agree too; the portable
@@ -204,21 +208,64 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
     }
 
     fn run(&self, c: &mut [&mut [E]]) {
+        let blocks = self.k.div_ceil(DEPTH_BLOCK);
+        let tiles = self.m.div_ceil(self.tile_rows) * self.n.div_ceil(self.tile_columns);
+        let partials = (PARTIAL_ELEMENTS / (self.m * self.n)).min(blocks);
+        if self.parallel && tiles < TOO_FEW_TILES && partials > 1 {
+            self.run_split(partials, c);
+        } else {
+            self.walk(0..self.k, c);
+        }
+    }
+
+    /// Blocks of k in parallel, each to its own copy of C, then the sum in the order of the blocks:
+    /// the same additions that one tile makes when it walks over all blocks.
+    ///
+    /// `partials` blocks at a time; what a block packs, both sides, stays in its thread's cache.
+    fn run_split(&self, partials: usize, c: &mut [&mut [E]]) {
+        let alone = Self { parallel: false, ..*self };
+        let elements = self.m * self.n;
+        scratch::with(partials * elements, |sums: &mut [E]| {
+            for start in (0..self.k).step_by(partials * DEPTH_BLOCK) {
+                let depth = start..self.k.min(start + partials * DEPTH_BLOCK);
+                let sums = &mut sums[..depth.len().div_ceil(DEPTH_BLOCK) * elements];
+                for_each_chunk(true, sums, elements, |block, sum| {
+                    let mut rows: Vec<&mut [E]> = sum.chunks_exact_mut(self.n).collect();
+                    alone.walk(block_range(&depth, block), &mut rows);
+                });
+                let group = 4096usize.div_ceil(self.n); // rows that are summed in one job
+                for_each_chunk(true, c, group, |chunk, rows| {
+                    for (i, row) in rows.iter_mut().enumerate() {
+                        for (block, sum) in sums.chunks_exact(elements).enumerate() {
+                            let sum = &sum[(chunk * group + i) * self.n..][..self.n];
+                            if start == 0 && block == 0 {
+                                row.copy_from_slice(sum);
+                            } else {
+                                row.iter_mut().zip(sum).for_each(|(c, &sum)| *c = *c + sum);
+                            }
+                        }
+                    }
+                });
+            }
+        });
+    }
+
+    /// Writes the products over `depth` to C: rounds of k, as much as the shared scratch holds.
+    fn walk(&self, depth: Range<usize>, c: &mut [&mut [E]]) {
         let (lanes, width) = match self.shared {
             Shared::A => (self.m, self.kernel.mr),
             Shared::B => (self.n, self.kernel.nr),
         };
-        let panels = lanes.div_ceil(width);
-        let stride = panels * width; // elements of the shared side for each k
-        let blocks = self.k.div_ceil(DEPTH_BLOCK);
+        let stride = lanes.next_multiple_of(width); // elements of the shared side for each k
+        let blocks = depth.len().div_ceil(DEPTH_BLOCK);
         let blocks_per_round = (SHARED_ELEMENTS / (stride * DEPTH_BLOCK)).clamp(1, blocks);
         let round = blocks_per_round * DEPTH_BLOCK;
-        scratch::with(stride * self.k.min(round), |packed| {
-            for start in (0..self.k).step_by(round) {
-                let depth = start..self.k.min(start + round);
-                let packed = &mut packed[..stride * depth.len()];
-                self.pack_shared(lanes, width, depth.clone(), packed);
-                self.multiply_round(depth, stride, packed, c);
+        scratch::with(stride * depth.len().min(round), |packed| {
+            for start in depth.clone().step_by(round) {
+                let here = start..depth.end.min(start + round);
+                let packed = &mut packed[..stride * here.len()];
+                self.pack_shared(lanes, width, here.clone(), packed);
+                self.multiply_tiles(here, stride, packed, start > depth.start, c);
             }
         });
     }
@@ -237,45 +284,6 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
                     Shared::B => self.b.pack(lanes, depth.clone(), packed, width),
                 }
             });
-        });
-    }
-
-    /// Adds (at k = 0: writes) the products over `depth` to C.
-    fn multiply_round(&self, depth: Range<usize>, stride: usize, packed: &[E], c: &mut [&mut [E]]) {
-        let blocks = depth.len().div_ceil(DEPTH_BLOCK);
-        let tiles = self.m.div_ceil(self.tile_rows) * self.n.div_ceil(self.tile_columns);
-        let elements = self.m * self.n;
-        let partials = (PARTIAL_ELEMENTS / elements).min(blocks);
-        if !self.parallel || tiles >= TOO_FEW_TILES || partials < 2 {
-            return self.multiply_tiles(depth.clone(), stride, packed, depth.start > 0, c);
-        }
-        // Each block of k to its own copy of C, then the sum in the order of the blocks: the same
-        // additions that one tile makes when it walks over all blocks.
-        scratch::with(partials * elements, |sums: &mut [E]| {
-            let step = partials * DEPTH_BLOCK;
-            for start in (depth.start..depth.end).step_by(step) {
-                let depth_here = start..depth.end.min(start + step);
-                let sums = &mut sums[..depth_here.len().div_ceil(DEPTH_BLOCK) * elements];
-                for_each_chunk(true, sums, elements, |block, sum| {
-                    let block = block_range(&depth_here, block);
-                    let packed = &packed[(block.start - depth.start) * stride..];
-                    let mut rows: Vec<&mut [E]> = sum.chunks_exact_mut(self.n).collect();
-                    self.multiply_tiles(block, stride, packed, false, &mut rows);
-                });
-                let group = 4096usize.div_ceil(self.n); // rows that are summed in one job
-                for_each_chunk(true, c, group, |chunk, rows| {
-                    for (i, row) in rows.iter_mut().enumerate() {
-                        for (block, sum) in sums.chunks_exact(elements).enumerate() {
-                            let sum = &sum[(chunk * group + i) * self.n..][..self.n];
-                            if start == 0 && block == 0 {
-                                row.copy_from_slice(sum);
-                            } else {
-                                row.iter_mut().zip(sum).for_each(|(c, &sum)| *c = *c + sum);
-                            }
-                        }
-                    }
-                });
-            }
         });
     }
 

@@ -105,8 +105,8 @@ fn deal_lanes<'a, E: GemmElement, const WIDTH: usize>(
             at += depth;
         }
         if !tail.is_empty() {
-            panels[at] = [E::ZERO; WIDTH];
-            panels[at][..tail.len()].copy_from_slice(tail);
+            // Not a copy of a slice: a call into the C library for each row would take longer.
+            panels[at] = std::array::from_fn(|lane| tail.get(lane).copied().unwrap_or(E::ZERO));
         }
     }
 }

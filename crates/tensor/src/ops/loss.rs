@@ -1,4 +1,4 @@
-//! Losses that would lose digits if they were composed.
+//! Losses of logits, as no logit overflows them.
 //!
 //! ```text
 //! bce_with_logits   y[i] = max(x[i], 0) − x[i] t[i] + ln(1 + e^−|x[i]|)
@@ -6,11 +6,19 @@
 //! x (logits), t (targets), y: one shape
 //!
 //! grad_x = (σ(x) − t) g        grad_t = −x g
+//!
+//! cross_entropy_with_logits    y[n] = ln Σ_c e^(x[n, c] − m[n]) − (x[n, t[n]] − m[n]),   m[n] = max_c x[n, c]
+//!                                   = −ln softmax(x[n])[t[n]]
+//! x (logits): [N, C]    t (labels): [N] of u32    y: [N]
+//!
+//! grad_x = (softmax(x) − onehot(t)) g
 //! ```
 //!
-//! The exponential's argument is never positive and the logarithm is `ln_1p`, so no logit overflows, and a loss near
+//! `bce_with_logits` is fused, as a composition would lose digits and passes over memory. The exponential's argument is never positive and the logarithm is `ln_1p`, so no logit overflows, and a loss near
 //! 0 keeps its digits. One invocation owns one element. Cost: 6 operations an element, one pass over each operand.
-//! The derivative is made of primitives and so closed to any order. Callers take the mean or sum.
+//! The derivative is made of primitives and so closed to any order. `cross_entropy_with_logits` is composed of
+//! primitives: the largest logit of each row is taken off first, as a constant, which changes no value and no
+//! derivative. Callers take the mean or sum.
 
 use crate::Tensor;
 use crate::autograd::Backward;
@@ -18,6 +26,7 @@ use crate::device::Meta;
 use crate::error::{Error, Result};
 use crate::kernel::KernelId;
 use crate::op::{self, Launch, Op};
+use crate::ops::reduce::pick;
 
 crate::kernel_params! {
     /// Parameters of `bce_with_logits`.
@@ -80,4 +89,36 @@ impl Op for BceWithLogits {
 #[track_caller]
 pub fn bce_with_logits(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     op::apply(BceWithLogits, &[logits, targets])
+}
+
+/// The cross-entropy of each row of `logits: [N, C]` against its class in `labels: [N]` (u32), in nats, `[N]`.
+///
+/// Its error is a rounding of the largest difference between a row's logits, or of 1 where they are closer. A label
+/// of C or more, which no shape rule can see, counts as the class of the row's largest logit. Fails unless there is
+/// one label a row and C is at least 1.
+///
+/// ```
+/// # let device = belamy_cpu::oracle();
+/// use belamy_tensor::{Tensor, ops::loss::cross_entropy_with_logits};
+/// let logits = Tensor::from_slice(&[0.0f64, 0.0, 1000.0, 0.0], [2, 2], &device)?;
+/// let labels = Tensor::from_slice(&[1u32, 1], [2], &device)?;
+/// let loss = cross_entropy_with_logits(&logits, &labels)?;
+/// assert_eq!(loss.to_vec::<f64>()?, [std::f64::consts::LN_2, 1000.0]); // chance; surely wrong
+/// # Ok::<(), belamy_tensor::Error>(())
+/// ```
+#[track_caller]
+pub fn cross_entropy_with_logits(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    let name = "cross_entropy_with_logits";
+    op::same_float(name, &[logits.meta()])?;
+    op::integers(name, labels.meta())?;
+    let rows = match (logits.dims(), labels.dims()) {
+        (&[rows, classes], &[count]) if rows == count && classes > 0 => rows,
+        _ => {
+            let rule = "wants logits [N, C] and labels [N], C at least 1";
+            return Err(Error::shape(name, &[logits.shape(), labels.shape()], rule));
+        }
+    };
+    let shifted = logits.sub(&logits.detach().max(&[1])?)?;
+    let log_sum = shifted.exp()?.sum(&[1])?.log()?.reshape([rows])?;
+    log_sum.sub(&pick(&shifted, labels)?)
 }

@@ -15,7 +15,7 @@
 //! | [`pixel_shuffle`] | pixel_shuffle, pixel_unshuffle, by permute | linear | one another |
 //! | [`gather`] | gather_rows, scatter_add_rows | linear | one another |
 //! | [`norm`] | batch_norm, instance_norm, normalize | fused | norm_grad, or through its definition |
-//! | [`loss`] | bce_with_logits | fused | pointwise |
+//! | [`loss`] | bce_with_logits, cross_entropy_with_logits | fused; composed | pointwise |
 //! | [`dropout`] | dropout | linear | itself |
 //! | [`random`] | uniform, normal, bernoulli, integers, shuffled_indices | generators | none |
 //! | [`finite`] | count_non_finite | watching | none |

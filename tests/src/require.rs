@@ -1,0 +1,31 @@
+//! What must not be skipped: `BELAMY_REQUIRE=cpu,data,...` turns the absence of a thing into a failure.
+
+use std::path::Path;
+
+/// What is on this machine, by the names that `BELAMY_REQUIRE` uses: the devices of this build, the processor's
+/// instruction set, the data folder.
+pub fn present() -> Vec<String> {
+    let mut present = vec!["oracle".to_string(), "cpu".to_string()];
+    let set = belamy_cpu::instruction_set();
+    // Each set contains the ones before it.
+    let sets = ["portable", "avx2", "avx512"];
+    let reached = sets.iter().position(|name| *name == set).unwrap_or(0);
+    present.extend(sets[..=reached].iter().map(|name| name.to_string()));
+    if std::env::var_os("BELAMY_DATA").is_some_and(|folder| Path::new(&folder).is_dir()) {
+        present.push("data".to_string());
+    }
+    if crate::golden::folder().is_dir() {
+        present.push("golden".to_string());
+    }
+    present
+}
+
+/// Which of a comma-separated list are not among what is present.
+pub fn missing(required: &str, present: &[String]) -> Vec<String> {
+    required
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty() && !present.iter().any(|there| there == name))
+        .map(str::to_string)
+        .collect()
+}
