@@ -17,7 +17,7 @@ An input without `grad<i>` (an index, a condition, a target) is not differentiat
 Metadata: `torch`, `numpy`, `python` = versions; `<case>` = {"op": name, "attributes": {..}} as JSON.
 
 Inputs, cotangents and directions are multiples of 1/1024, so that f32 and f64 hold them exactly.
-Kinks are approached only where PyTorch's choice is ours too (relu'(0) = 0, abs'(0) = 0, clamp' = 1 at its bounds).
+At kinks PyTorch's choice is ours too (relu'(0) = 0, abs'(0) = 0), but for clamp: PyTorch 2.15 has 0 at its bounds, Belamy 1.
 
 Layouts are Belamy's: images [N, H, W, C], convolution weights [O, KH, KW, I/groups] where O counts the channels that
 the op produces, transposed or not. `padding` is [[top, bottom], [left, right]]; pairs are [height, width].

@@ -330,10 +330,11 @@ def conditioned(system):
         if in_errors >= system.errors and wrong == 0 and max(loss, weight) <= AGREEMENT:
             count = sum(x.size for x in wanted[4].inputs)
             return base, wanted, single, {
-                "salt_base": base, "margin_required": system.margin, "margin": wanted[4].nearest,
-                "margin_in_f32_errors_required": system.errors, "margin_in_f32_errors": in_errors, "inputs_of_kinks": count, "agreement_required": AGREEMENT,
-                "f32_loss_difference": loss, "f32_weight_difference": weight}
-    sys.exit(f"{system.name}: no base of salts below {BASES.stop} keeps the kinks away")
+                "salt_base": base, "inputs_of_kinks": count,
+                "margin_required": system.margin, "margin": wanted[4].nearest,
+                "margin_in_f32_errors_required": system.errors, "margin_in_f32_errors": in_errors,
+                "agreement_required": AGREEMENT, "f32_loss_difference": loss, "f32_weight_difference": weight}
+    sys.exit(f"{system.name}: no base of salts in {BASES} keeps the kinks away")
 
 
 def make(system):

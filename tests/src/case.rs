@@ -20,7 +20,7 @@ pub struct Input {
 }
 
 /// What an element's rounding error is measured by: the size of the terms that make it.
-#[derive(Clone)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scale {
     /// The element's own magnitude: functions that are rounded correctly.
     Output,
@@ -28,8 +28,6 @@ pub enum Scale {
     Peak,
     /// The same op on absolute values: sums of products, whose terms may cancel.
     Absolute,
-    /// This function of absolute values, for sums in which some terms are subtracted.
-    Majorant(Build),
 }
 
 /// One op on one set of shapes and attributes.
@@ -143,16 +141,6 @@ impl Case {
     #[must_use]
     pub fn rounded(mut self) -> Case {
         self.scale = Scale::Output;
-        self
-    }
-
-    /// Measures rounding by another function of absolute values.
-    #[must_use]
-    pub fn majorant(
-        mut self,
-        build: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static,
-    ) -> Case {
-        self.scale = Scale::Majorant(Arc::new(build));
         self
     }
 

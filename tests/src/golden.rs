@@ -249,11 +249,7 @@ impl GoldenCase {
     /// Checks output, gradients (constant and as part of a graph) and second derivatives, each as far as the file
     /// has it. Returns what was checked with each outcome; `Err` where the op refused. [`Mismatch::Meaningless`] says
     /// that a number is too small for the type, beside the terms that cancel in it.
-    pub fn check(
-        &self,
-        dtype: DType,
-        device: &Device,
-    ) -> belamy_tensor::Result<Vec<Outcome>> {
+    pub fn check(&self, dtype: DType, device: &Device) -> belamy_tensor::Result<Vec<Outcome>> {
         let mut inputs = Vec::new();
         while let Some(array) = self.arrays.get(&format!("in{}", inputs.len())) {
             let tensor = array.on(dtype, device)?;
@@ -312,7 +308,7 @@ impl GoldenCase {
         let peak = |values: &[f64]| values.iter().fold(0.0f64, |most, value| most.max(value.abs()));
         let largest = peak(&want.values);
         let terms = self.arrays.get("cotangent").map_or(0.0, |cotangent| peak(&cotangent.values));
-        let (relative, absolute) = if dtype == DType::F32 { (4e-6, 4e-7) } else { (1e-13, 1e-15) };
+        let (relative, absolute) = if dtype == DType::F32 { (4e-6, 1e-6) } else { (1e-13, 1e-15) };
         let bound = if largest == 0.0 { 0.0 } else { relative * largest + absolute * terms };
         let outcome = match compare(&values, shape, &want.values, want.shape, |_| bound) {
             Err(Mismatch::Meaningless { .. }) if largest == 0.0 => Ok(()),

@@ -6,13 +6,15 @@
 use crate::case::{Build, Case, Scale};
 use crate::compare::{EPSILON_F32, EPSILON_F64, Mismatch, compare, identical};
 use crate::evaluate::{Evaluation, cotangent, evaluate};
-use belamy_tensor::{DType, Device, Graph, Shape, Tensor, grad};
+use belamy_tensor::{DType, Device, Graph, Tensor, grad};
 use std::sync::Arc;
 
 /// The constant of the bound.
 const FACTOR: f64 = 4.0;
-/// How much wider the bound is against a definition, by type: in f64 the definition is rounded too, in its own order.
-const DEFINITION: fn(DType) -> f64 = |dtype| if dtype == DType::F64 { 64.0 } else { 2.0 };
+/// How much wider the bound is against a definition: in f64 the definition is rounded too, in its own order.
+fn definition_factor(dtype: DType) -> f64 {
+    if dtype == DType::F64 { 64.0 } else { 2.0 }
+}
 
 fn refused(error: belamy_tensor::Error) -> Mismatch {
     Mismatch::Presence { what: format!("the op refused: {error:?}") }
@@ -38,7 +40,6 @@ fn sizes(case: &Case, want: &Evaluation, oracle: &Device) -> Result<Sizes, Misma
         }
         Scale::Peak => return Ok(Sizes { output: peak(&want.output), grads: peaks() }),
         Scale::Absolute => &case.build,
-        Scale::Majorant(build) => build,
     };
     let magnitudes = |values: Vec<f64>| values.into_iter().map(f64::abs).collect::<Vec<f64>>();
     // What is not differentiated (an index, a condition, an image whose maxima choose) keeps its meaning.
@@ -129,7 +130,7 @@ pub fn reference(
     let got = run(&case.build, dtype, device)?;
     let want = run(definition, DType::F64, oracle)?;
     let sizes = sizes(case, &want, oracle)?;
-    let wider = DEFINITION(dtype);
+    let wider = definition_factor(dtype);
     compare(&got.output, got.shape, &want.output, want.shape, |index| {
         wider * bound(case, dtype, case.reduction, sizes.output[index])
     })?;
@@ -248,9 +249,4 @@ fn shared(
     }
     let got = got.unwrap_or_else(zeros);
     compare(&got, shape, &want, shape, |index| bound(case, dtype, 1, size[index]))
-}
-
-/// The extents of a case's output on a device.
-pub fn output_shape(case: &Case, device: &Device) -> belamy_tensor::Result<Shape> {
-    Ok(crate::evaluate::output(case, &case.build, &case.values(), DType::F64, device)?.shape())
 }

@@ -17,8 +17,6 @@ pub enum Domain {
     Distinct,
     /// Normal numbers rounded to multiples of 1/4, then moved by this: two lattices never come near one another.
     Lattice(f64),
-    /// Normal numbers scaled by 0.1.
-    Small,
     /// Normal numbers scaled by 8, so that saturating functions saturate.
     Wide,
     /// Uniform in [0, 1).
@@ -125,7 +123,6 @@ impl Numbers {
                 }
             },
             Domain::Lattice(offset) => (4.0 * self.normal()).round() / 4.0 + offset,
-            Domain::Small => 0.1 * self.normal(),
             Domain::Wide => 8.0 * self.normal(),
             Domain::Unit => self.uniform(),
             Domain::Flag => f64::from(self.word() & 1),

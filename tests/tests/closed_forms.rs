@@ -3,7 +3,7 @@
 
 use belamy_tensor::kernel::KernelId;
 use belamy_tensor::ops::conv2d::{Window, conv2d};
-use belamy_tensor::ops::loss::bce_with_logits;
+use belamy_tensor::ops::loss::{bce_with_logits, cross_entropy_with_logits};
 use belamy_tensor::ops::optimizer::{AdamOptions, adam};
 use belamy_tensor::{Device, Graph, Tensor, grad};
 use belamy_tests::trace::traced;
@@ -75,6 +75,19 @@ fn losses_at_chance_are_logarithms_of_two() {
         close(&[generator], &[ln_2], 1e-15);
         let discriminator = generator + loss(&undecided, 0.0).item().unwrap();
         close(&[discriminator], &[2.0 * ln_2], 1e-15);
+    }
+}
+
+#[test]
+fn one_class_is_always_right() {
+    for device in devices() {
+        let logits = tensor(&[-3.0, 0.0, 700.0], &[3, 1], &device).tracked();
+        let labels = Tensor::from_slice(&[0u32; 3], [3], &device).unwrap();
+        let loss = cross_entropy_with_logits(&logits, &labels).unwrap();
+        close(&loss.to_f64().unwrap(), &[0.0; 3], 1e-13);
+        let total = loss.sum_all().unwrap();
+        let slope = grad(&total, None, &[&logits], Graph::Drop).unwrap().remove(0).unwrap();
+        close(&slope.to_vec::<f64>().unwrap(), &[0.0; 3], 1e-15);
     }
 }
 

@@ -115,6 +115,11 @@ struct Worst {
     weight: String,
 }
 
+/// The larger of two numbers, and not a number if either is not one.
+fn larger(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a > b { a } else { b }
+}
+
 fn settings(recorded: &Recorded, network: &str) -> Settings {
     let number = |key: &str| recorded.number(&format!("/optimiser/{network}/{key}"));
     Settings {
@@ -177,7 +182,7 @@ fn replay(name: &str, mut recipe: Recipe, dtype: DType, device: &Device) -> Resu
         let measures = pair.step(&mut batches)?;
         for (found, wanted) in [(&measures.loss_d, loss_d[step]), (&measures.loss_g, loss_g[step])]
         {
-            worst.loss = worst.loss.max((found.item()? - wanted).abs() / wanted.abs());
+            worst.loss = larger(worst.loss, (found.item()? - wanted).abs() / wanted.abs());
         }
     }
     let trainable: Vec<_> = pair.networks().flat_map(|network| network.trainable()).collect();
@@ -199,9 +204,9 @@ fn replay(name: &str, mut recipe: Recipe, dtype: DType, device: &Device) -> Resu
             let salt = entry["probe_salt"].as_u64().unwrap() as u32 + index as u32;
             let probe = filled(values.len(), salt, probe_scale, 0.0);
             let found: f64 = values.iter().zip(&probe).map(|(w, r)| w * r).sum();
-            difference = difference.max((found - wanted).abs() / norm);
+            difference = larger(difference, (found - wanted).abs() / norm);
         }
-        if !(difference <= worst.weights) {
+        if difference.is_nan() || difference > worst.weights {
             worst.weights = difference;
             worst.weight = name.to_owned();
         }

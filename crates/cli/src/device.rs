@@ -13,10 +13,14 @@ pub(crate) fn find(name: &str) -> Result<Device> {
         "auto" | "cpu" if index == "0" => Ok(belamy_cpu::cpu()),
         "oracle" if index == "0" => Ok(belamy_cpu::oracle()),
         "webgpu" | "cuda" => {
-            let message = format!("--device {name}: this build has no {kind} backend; `belamy devices` lists what it has");
+            let message = format!(
+                "--device {name}: this build has no {kind} backend; `belamy devices` lists what it has"
+            );
             Err(Failure::usage(message))
         }
-        "auto" | "cpu" | "oracle" => Err(Failure::usage(format!("--device {name}: there is only one {kind}"))),
+        "auto" | "cpu" | "oracle" => {
+            Err(Failure::usage(format!("--device {name}: there is only one {kind}")))
+        }
         _ => {
             let known = vec!["auto", "cpu", "oracle", "webgpu", "cuda"];
             let hint = belamy_gan::recipe::suggestion(kind, known);

@@ -37,6 +37,8 @@ enum Command {
     Evaluate(commands::evaluate::Arguments),
     Import(commands::import::Arguments),
     Devices(commands::devices::Arguments),
+    Check(commands::check::Arguments),
+    Op(commands::op::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +54,8 @@ fn main() -> ExitCode {
         Command::Evaluate(arguments) => commands::evaluate::run(&arguments),
         Command::Import(arguments) => commands::import::run(&arguments),
         Command::Devices(arguments) => commands::devices::run(&arguments),
+        Command::Check(arguments) => commands::check::run(&arguments),
+        Command::Op(arguments) => commands::op::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

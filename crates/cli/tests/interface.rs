@@ -95,7 +95,9 @@ fn tables_have_a_json_form() {
 fn a_run_leaves_what_the_interface_promises() {
     let folder = Folder::new("folder");
     let run = folder.at("run");
-    let out = succeeds(&format!("train sine --steps 25 --seed 5 --log-every 10 --sample-every 20 --checkpoint-every 20 --out {run}"));
+    let out = succeeds(&format!(
+        "train sine --steps 25 --seed 5 --log-every 10 --sample-every 20 --checkpoint-every 20 --out {run}"
+    ));
     assert!(out.starts_with("finished step 25"), "{out}");
     let top = names(&run);
     let (events, others): (Vec<_>, Vec<_>) =
@@ -105,14 +107,29 @@ fn a_run_leaves_what_the_interface_promises() {
     let at = |below: &str| Path::new(&run).join(below);
     assert_eq!(names(at("samples")), ["step-00000020.png", "step-00000025.png"]);
     assert_eq!(names(at("checkpoints")), ["latest", "step-00000020", "step-00000025"]);
-    let files_of_one = ["complete", "discriminator.safetensors", "generator.safetensors", "optimizer.safetensors", "state.json"];
+    let files_of_one = [
+        "complete",
+        "discriminator.safetensors",
+        "generator.safetensors",
+        "optimizer.safetensors",
+        "state.json",
+    ];
     assert_eq!(names(at("checkpoints/step-00000025")), files_of_one);
     assert_eq!(std::fs::read_to_string(at("checkpoints/latest")).unwrap(), "step-00000025\n");
     let png = std::fs::read(at("samples/step-00000025.png")).unwrap();
     assert!(png.starts_with(b"\x89PNG\r\n\x1a\n"));
 
     let plan = std::fs::read_to_string(at("run.toml")).unwrap();
-    for known in ["seed = 5", "device = \"cpu\"", "precision = \"f32\"", "version = ", "loss_convention = \"mean\"", "[recipe]", "name = \"sine\"", "data_digest"] {
+    for known in [
+        "seed = 5",
+        "device = \"cpu\"",
+        "precision = \"f32\"",
+        "version = ",
+        "loss_convention = \"mean\"",
+        "[recipe]",
+        "name = \"sine\"",
+        "data_digest",
+    ] {
         assert!(plan.contains(known), "{known}: {plan}");
     }
     let lines = metrics(&run);
@@ -138,8 +155,11 @@ fn a_run_leaves_what_the_interface_promises() {
 fn epochs_are_passes_over_the_data() {
     let folder = Folder::new("epochs");
     let run = folder.at("run");
-    succeeds(&format!("train lines-upsample --set samples=20 --batch 5 --epochs 1.5 --log-every 1 --out {run}"));
-    let epochs: Vec<f64> = metrics(&run).iter().map(|line| line["epoch"].as_f64().unwrap()).collect();
+    succeeds(&format!(
+        "train lines-upsample --set samples=20 --batch 5 --epochs 1.5 --log-every 1 --out {run}"
+    ));
+    let epochs: Vec<f64> =
+        metrics(&run).iter().map(|line| line["epoch"].as_f64().unwrap()).collect();
     assert_eq!(epochs, [0.25, 0.5, 0.75, 1.0, 1.25, 1.5]);
 }
 
@@ -186,7 +206,8 @@ fn samples_come_in_three_forms_and_by_the_seed() {
     assert_eq!(names(sample("--n 6 --seed 9 --grid", "grid/")), ["grid.png"]);
     assert_eq!(grid, read(folder.at("grid/grid.png")));
     // The numbers' own noise gives the numbers back.
-    let again = tensors(sample(&format!("--noise {}", folder.at("a.safetensors")), "d.safetensors"));
+    let again =
+        tensors(sample(&format!("--noise {}", folder.at("a.safetensors")), "d.safetensors"));
     assert_eq!(again, numbers);
 
     let before = files(folder.path());
@@ -194,7 +215,11 @@ fn samples_come_in_three_forms_and_by_the_seed() {
     fails(&format!("sample {run} --out {}", folder.at("x.gif")), 2, &["x.gif", ".safetensors"]);
     fails(&format!("sample {run} --label 1 --out {}", folder.at("x.png")), 2, &["no labels"]);
     fails(&format!("sample {run} --out {}", folder.at("none/x.png")), 1, &["none/x.png"]);
-    fails(&format!("sample {} --out {}", folder.at("none"), folder.at("x.png")), 1, &["none/run.toml"]);
+    fails(
+        &format!("sample {} --out {}", folder.at("none"), folder.at("x.png")),
+        1,
+        &["none/run.toml"],
+    );
     assert!(files(folder.path()) == before, "a refused command leaves nothing");
 }
 

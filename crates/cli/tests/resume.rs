@@ -78,9 +78,11 @@ fn killed_and_resumed(recipe: &str, steps: u64, every: u64) {
         assert!(found[name] == *bytes, "{name} differs after {history:?}");
     }
     assert_eq!(timeless(&whole), timeless(&broken), "{history:?}");
-    let logged: Vec<u64> = metrics(&broken).iter().map(|line| line["step"].as_u64().unwrap()).collect();
+    let logged: Vec<u64> =
+        metrics(&broken).iter().map(|line| line["step"].as_u64().unwrap()).collect();
     assert_eq!(logged, (1..=steps).collect::<Vec<_>>(), "{history:?}");
-    let hidden = files(&broken).into_keys().find(|name| name.contains("/.") || name.starts_with('.'));
+    let hidden =
+        files(&broken).into_keys().find(|name| name.contains("/.") || name.starts_with('.'));
     assert_eq!(hidden, None, "{history:?}");
     assert!(killed > 0, "the run ended before it could be killed: {history:?}");
 }
@@ -118,7 +120,10 @@ fn leftovers_of_a_kill_are_ignored_and_cleaned() {
     // A power cut may leave a folder without its marker.
     std::fs::create_dir(run.join("checkpoints/step-00000030")).unwrap();
     let log = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    let torn = format!("{log}{}\n{{\"step\":30,\"epo", log.lines().last().unwrap().replace(":20,", ":25,"));
+    let torn = format!(
+        "{log}{}\n{{\"step\":30,\"epo",
+        log.lines().last().unwrap().replace(":20,", ":25,")
+    );
     std::fs::write(run.join("metrics.jsonl"), torn).unwrap();
 
     succeeds(&format!("train --resume {broken} --steps 40"));
@@ -161,7 +166,9 @@ fn a_run_killed_before_its_first_checkpoint_begins_again() {
 fn old_checkpoints_go_and_a_run_that_was_taken_back_keeps_its_new_ones() {
     let folder = Folder::new("prune");
     let run = folder.at("run");
-    succeeds(&format!("train sine --steps 50 --checkpoint-every 10 --keep-checkpoints 2 --out {run}"));
+    succeeds(&format!(
+        "train sine --steps 50 --checkpoint-every 10 --keep-checkpoints 2 --out {run}"
+    ));
     let checkpoints = Path::new(&run).join("checkpoints");
     assert_eq!(names(&checkpoints), ["latest", "step-00000040", "step-00000050"]);
     assert_eq!(std::fs::read_to_string(checkpoints.join("latest")).unwrap(), "step-00000050\n");
@@ -219,7 +226,8 @@ fn a_signal_ends_a_run_with_a_checkpoint_and_code_0() {
         let message = String::from_utf8(output.stdout).unwrap();
         assert!(message.contains("stopped after step "), "{message}");
         assert!(message.contains(&format!("belamy train --resume {run}")), "{message}");
-        let step: u64 = message.split_whitespace().nth(3).unwrap().trim_end_matches(';').parse().unwrap();
+        let step: u64 =
+            message.split_whitespace().nth(3).unwrap().trim_end_matches(';').parse().unwrap();
         let checkpoint = Path::new(&run).join(format!("checkpoints/step-{step:08}"));
         assert!(checkpoint.join("complete").exists());
         let steps = step + 5;
@@ -263,14 +271,21 @@ fn training_that_diverges_names_the_place_and_keeps_the_last_good_checkpoint() {
             let folder = Folder::new("diverges");
             let run = folder.at("run");
             let rate = format!("{network}_optimizer.learning_rate");
-            let plan = format!("train {recipe} --steps 50 --log-every 1 --checkpoint-every 1 --set {rate}=1e30");
+            let plan = format!(
+                "train {recipe} --steps 50 --log-every 1 --checkpoint-every 1 --set {rate}=1e30"
+            );
             let ran = line(&format!("{plan} --out {run}"));
             assert_eq!(ran.code, Some(1), "{recipe} {network}: {ran:?}");
             assert!(!ran.stderr.contains("panicked"), "{ran:?}");
             let message = ran.stderr.lines().last().unwrap();
             assert!(message.starts_with("belamy: step "), "{message}");
             assert!(message.contains(" is not finite; training stopped"), "{message}");
-            let places = ["generator.", "discriminator.", "loss of the generator", "loss of the discriminator"];
+            let places = [
+                "generator.",
+                "discriminator.",
+                "loss of the generator",
+                "loss of the discriminator",
+            ];
             assert!(places.iter().any(|place| message.contains(place)), "{message}");
             eprintln!("{recipe}, {network}: {message}");
             let step: u64 = message.split([' ', ':']).nth(3).unwrap().parse().unwrap();

@@ -75,12 +75,9 @@ pub fn save(pair: &Pair, folder: &Path) -> Result<PathBuf> {
     let name = folder_name(pair.step);
     let path = folder.join(&name);
     files::write_folder_atomically(&path, |partial| {
-        let write = |name: &str, tensors: &[(String, Tensor)]| {
-            let bytes = weights::to_bytes(tensors, &[])?;
-            let path = partial.join(name);
-            std::fs::write(&path, bytes).map_err(|error| Error::write(path, error.to_string()))
-        };
-        contents.iter().try_for_each(|(name, tensors)| write(name, tensors))?;
+        for (name, tensors) in &contents {
+            weights::write(&partial.join(name), tensors, &[])?;
+        }
         let state = serde_json::to_vec_pretty(&state).expect("a state is plain data");
         let path = partial.join("state.json");
         std::fs::write(&path, state).map_err(|error| Error::write(path, error.to_string()))
@@ -98,7 +95,10 @@ fn contents(pair: &Pair) -> Result<Vec<(String, Vec<(String, Tensor)>)>> {
         .collect();
     if let Some(average) = &pair.average {
         let names = pair.generator.params().into_iter().map(|(name, _)| name);
-        contents.push((file("generator_average"), names.zip(average.values().iter().cloned()).collect()));
+        contents.push((
+            file("generator_average"),
+            names.zip(average.values().iter().cloned()).collect(),
+        ));
     }
     let mut moments = Vec::new();
     for (optimizer, network) in optimizers(pair) {
@@ -164,7 +164,9 @@ pub fn load(pair: &mut Pair, path: &Path) -> Result<State> {
     ];
     for ((optimizer, network), step) in optimizers.into_iter().zip(updates) {
         optimizer
-            .restore(network, step, |name| take(&mut moments, &format!("{}.{name}", network.name())))
+            .restore(network, step, |name| {
+                take(&mut moments, &format!("{}.{name}", network.name()))
+            })
             .map_err(|error| Error::file(&file, error.to_string()))?;
     }
     pair.step = state.step;
@@ -189,7 +191,10 @@ fn verified_state(pair: &Pair, path: &Path) -> Result<State> {
     files::verify(path).map_err(|error| match error {
         Error::File { path: file, what } => {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            Error::file(file, format!("{what}; remove the folder {name} to go back to the checkpoint before"))
+            Error::file(
+                file,
+                format!("{what}; remove the folder {name} to go back to the checkpoint before"),
+            )
         }
         other => other,
     })?;
@@ -242,7 +247,8 @@ pub fn read_state(path: &Path) -> Result<State> {
 /// back, stay until they are overwritten.
 pub fn prune(folder: &Path, step: u64, keep: usize) -> Result<()> {
     let complete = |step: &u64| files::is_complete(folder.join(folder_name(*step)));
-    let steps: Vec<u64> = steps(folder)?.into_iter().filter(|at| *at <= step).filter(complete).collect();
+    let steps: Vec<u64> =
+        steps(folder)?.into_iter().filter(|at| *at <= step).filter(complete).collect();
     let mut old = steps.iter().rev().skip(keep.max(1));
     old.try_for_each(|step| files::remove_folder(folder.join(folder_name(*step))))
 }

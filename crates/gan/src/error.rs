@@ -38,7 +38,9 @@ pub enum Error {
         message: String,
     },
     /// Training met a value that is no finite number and stopped; the last checkpoint is untouched.
-    #[error("step {step}: {place} is not finite; training stopped, checkpoints written before are kept")]
+    #[error(
+        "step {step}: {place} is not finite; training stopped, checkpoints written before are kept"
+    )]
     NotFinite {
         /// The step in which it happened, counted from 1.
         step: u64,

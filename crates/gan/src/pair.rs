@@ -55,8 +55,10 @@ impl Pair {
         let (generator, discriminator) =
             networks::build(recipe.system, &recipe.sizes(), device, dtype, seed)?;
         let generator_optimizer = Optimizer::new(recipe.generator_optimizer, &generator)?;
-        let discriminator_optimizer = Optimizer::new(recipe.discriminator_optimizer, &discriminator)?;
-        let average = (recipe.average_decay > 0.0).then(|| Average::new(&generator, recipe.average_decay));
+        let discriminator_optimizer =
+            Optimizer::new(recipe.discriminator_optimizer, &discriminator)?;
+        let average =
+            (recipe.average_decay > 0.0).then(|| Average::new(&generator, recipe.average_decay));
         Ok(Pair {
             recipe,
             seed,
@@ -124,7 +126,8 @@ impl Pair {
             let game = self.judge(&real, &fake, &noise, &mut cx)?;
             let grads_d = gradients(&game.loss_d, &self.discriminator)?;
             if last && update == GeneratorUpdate::Simultaneous {
-                let loss_g = self.recipe.generator_loss.loss(&game.fake_logits, &self.recipe.labels)?;
+                let loss_g =
+                    self.recipe.generator_loss.loss(&game.fake_logits, &self.recipe.labels)?;
                 let grads_g = gradients(&loss_g, &self.generator)?;
                 self.discriminator_optimizer.apply(&self.discriminator, &grads_d)?;
                 self.generator_optimizer.apply(&self.generator, &grads_g)?;
@@ -173,7 +176,8 @@ impl Pair {
                 (logits.slice(0, 0, reals)?, logits.slice(0, reals, fakes)?)
             }
         };
-        let halves = labels.real_loss(&real_logits, cx)?.add(&labels.fake_loss(&fake_logits, cx)?)?;
+        let halves =
+            labels.real_loss(&real_logits, cx)?.add(&labels.fake_loss(&fake_logits, cx)?)?;
         let loss_d = halves.mul_scalar(self.recipe.loss_convention.scale())?;
         Ok(Game { loss_d, real_logits, fake_logits })
     }
@@ -198,7 +202,10 @@ impl Pair {
 
     /// All parameters and running statistics, by reference: nothing is copied.
     fn snapshot(&self) -> Vec<Tensor> {
-        self.networks().flat_map(|network| network.params()).map(|(_, param)| param.value()).collect()
+        self.networks()
+            .flat_map(|network| network.params())
+            .map(|(_, param)| param.value())
+            .collect()
     }
 
     fn restore(&self, snapshot: &[Tensor]) {

@@ -148,7 +148,11 @@ pub const RECIPES: &[Entry] = &[
         name: "lines-transpose",
         summary: "32×32 vertical lines, generator by transposed convolutions (Kasprowski, gan1)",
         data: "none: made from the seed",
-        make: || Recipe { name: "lines-transpose".into(), system: System::LinesTranspose, ..lines_upsample() },
+        make: || Recipe {
+            name: "lines-transpose".into(),
+            system: System::LinesTranspose,
+            ..lines_upsample()
+        },
     },
     Entry {
         name: "mnist-dcgan",
@@ -320,7 +324,9 @@ impl Recipe {
         })?;
         let (key, value) = (key.trim(), value.trim());
         if key == "name" {
-            return Err(Error::recipe("a recipe's name cannot be set: it says which recipe a checkpoint is of"));
+            return Err(Error::recipe(
+                "a recipe's name cannot be set: it says which recipe a checkpoint is of",
+            ));
         }
         let mut tree = serde_json::to_value(&*self).expect("a recipe is plain data");
         let mut known = Vec::new();
@@ -328,14 +334,20 @@ impl Recipe {
         let names: Vec<&str> = known.iter().map(String::as_str).collect();
         let pointer = format!("/{}", key.replace('.', "/"));
         let is_table = value.starts_with('{');
-        let Some(place) = tree.pointer_mut(&pointer).filter(|place| place.is_object() == is_table) else {
+        let Some(place) = tree.pointer_mut(&pointer).filter(|place| place.is_object() == is_table)
+        else {
             let hint = suggestion(key, names);
-            return Err(Error::recipe(format!("recipe {} has no field {key:?}; {hint}", self.name)));
+            return Err(Error::recipe(format!(
+                "recipe {} has no field {key:?}; {hint}",
+                self.name
+            )));
         };
         *place = parsed(value, place).ok_or_else(|| {
             let wanted = match place {
                 serde_json::Value::Bool(_) => "true or false",
-                serde_json::Value::Number(number) if number.is_u64() => "a whole number, at least 0",
+                serde_json::Value::Number(number) if number.is_u64() => {
+                    "a whole number, at least 0"
+                }
                 serde_json::Value::Number(_) => "a number",
                 serde_json::Value::Object(_) => "a table such as {kind = \"constant\"}",
                 _ => "a word",
@@ -374,15 +386,16 @@ impl Recipe {
             return refuse("average_decay must be from 0 to 0.999999");
         }
         let Labels { real, fake, generator, noise, flip } = self.labels;
-        if ![real, fake, generator, flip].into_iter().all(|label| within(label, 0.0, 1.3)) || flip > 1.0 {
+        if ![real, fake, generator, flip].into_iter().all(|label| within(label, 0.0, 1.3))
+            || flip > 1.0
+        {
             return refuse("labels must be from 0 to 1.3, and flip from 0 to 1");
         }
         if !within(noise, 0.0, 1.0) {
             return refuse("labels.noise must be from 0 to 1");
         }
-        if self.system == System::Dcgan64
-            && !(1..=4096).contains(&self.generator_width.min(self.discriminator_width))
-            | (self.generator_width.max(self.discriminator_width) > 4096)
+        let widths = [self.generator_width, self.discriminator_width];
+        if self.system == System::Dcgan64 && !widths.iter().all(|width| (1..=4096).contains(width))
         {
             return refuse("generator_width and discriminator_width must be from 1 to 4096");
         }
@@ -414,7 +427,11 @@ impl Recipe {
             }
             for (name, value, most) in limits {
                 if !(0.0..=most).contains(&value) {
-                    let most = if most == f64::MAX { String::new() } else { format!(" and at most {most}") };
+                    let most = if most == f64::MAX {
+                        String::new()
+                    } else {
+                        format!(" and at most {most}")
+                    };
                     return Err(Error::recipe(format!(
                         "recipe {}: {optimizer}.{name} must be finite, at least 0{most}, not {value}",
                         self.name
@@ -431,7 +448,9 @@ fn parsed(word: &str, place: &serde_json::Value) -> Option<serde_json::Value> {
     use serde_json::Value;
     match place {
         Value::Bool(_) => word.parse().ok().map(Value::Bool),
-        Value::Number(number) if number.is_u64() => word.replace('_', "").parse::<u64>().ok().map(Value::from),
+        Value::Number(number) if number.is_u64() => {
+            word.replace('_', "").parse::<u64>().ok().map(Value::from)
+        }
         Value::Number(_) => word.parse::<f64>().ok().filter(|x| x.is_finite()).map(Value::from),
         // `{kind = "sgd", momentum = 0.9, nesterov = false}`: a table is replaced as a whole.
         Value::Object(_) => {
@@ -471,7 +490,9 @@ pub fn suggestion(word: &str, known: Vec<&str>) -> String {
         .map(|name| (edit_distance(word, name).min(edit_distance(word, &last(name)) + 1), name))
         .min();
     match nearest {
-        Some((distance, name)) if distance <= 2.max(word.len() / 3) => format!("did you mean {name}?"),
+        Some((distance, name)) if distance <= 2.max(word.len() / 3) => {
+            format!("did you mean {name}?")
+        }
         _ => format!("there are {}", known.join(", ")),
     }
 }
@@ -513,7 +534,9 @@ mod tests {
         recipe.set("labels.real=1").unwrap();
         recipe.set("generator_optimizer.learning_rate=2e-4").unwrap();
         recipe.set("generator_loss=minimax").unwrap();
-        recipe.set("discriminator_optimizer.rule={kind = \"sgd\", momentum = 0.9, nesterov = false}").unwrap();
+        recipe
+            .set("discriminator_optimizer.rule={kind = \"sgd\", momentum = 0.9, nesterov = false}")
+            .unwrap();
         assert_eq!((recipe.labels.real, recipe.generator_optimizer.learning_rate), (1.0, 2e-4));
         let mistakes = [
             ("bacth=3", "did you mean batch?"),

@@ -153,7 +153,8 @@ impl Run {
         let mut plan = plan;
         describe_data(&mut plan, data);
         let pair = Pair::new(plan.recipe.clone(), plan.seed, DType::F32, device)?;
-        let batches = DeviceBatches::new(&plan.recipe, data, &pair.discriminator, DType::F32, device)?;
+        let batches =
+            DeviceBatches::new(&plan.recipe, data, &pair.discriminator, DType::F32, device)?;
         let (journal, events) = claim(out, &plan, || {
             let journal = Journal::create(out.join("metrics.jsonl"))?;
             Ok((journal, EventWriter::create(out, None)?))
@@ -187,9 +188,12 @@ impl Run {
         };
         if pair.step > plan.recipe.steps {
             let (step, steps) = (pair.step, plan.recipe.steps);
-            return Err(Error::recipe(format!("steps={steps}, but the run is at step {step} already")));
+            return Err(Error::recipe(format!(
+                "steps={steps}, but the run is at step {step} already"
+            )));
         }
-        let batches = DeviceBatches::new(&plan.recipe, data, &pair.discriminator, DType::F32, device)?;
+        let batches =
+            DeviceBatches::new(&plan.recipe, data, &pair.discriminator, DType::F32, device)?;
         if read_plan(out)? != plan {
             files::write_atomically(out.join("run.toml"), to_toml(out, &plan)?.as_bytes())?;
         }
@@ -249,10 +253,17 @@ impl Run {
         Ok(if step >= steps { Outcome::Finished { step } } else { Outcome::Stopped { step } })
     }
 
-    fn metrics(&self, measures: &Measures, seconds: f64, images_per_second: f64) -> Result<Metrics> {
+    fn metrics(
+        &self,
+        measures: &Measures,
+        seconds: f64,
+        images_per_second: f64,
+    ) -> Result<Metrics> {
         let step = self.pair.step;
         let accuracy_fake = measures.accuracy_fake.item()?;
-        let drawn = step as f64 * self.plan.recipe.batch as f64 * self.plan.recipe.discriminator_steps as f64;
+        let drawn = step as f64
+            * self.plan.recipe.batch as f64
+            * self.plan.recipe.discriminator_steps as f64;
         Ok(Metrics {
             step,
             epoch: self.batches.count().map_or(0.0, |count| drawn / count as f64),
@@ -361,7 +372,11 @@ pub fn claim<T>(out: &Path, plan: &Plan, fill: impl FnOnce() -> Result<T>) -> Re
             let _ = std::fs::remove_dir_all(out);
         } else if let Ok(entries) = std::fs::read_dir(out) {
             for path in entries.flatten().map(|entry| entry.path()) {
-                let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+                let _ = if path.is_dir() {
+                    std::fs::remove_dir_all(path)
+                } else {
+                    std::fs::remove_file(path)
+                };
             }
         }
     }
@@ -369,7 +384,8 @@ pub fn claim<T>(out: &Path, plan: &Plan, fill: impl FnOnce() -> Result<T>) -> Re
 }
 
 fn to_toml(out: &Path, plan: &Plan) -> Result<String> {
-    toml::to_string_pretty(plan).map_err(|error| Error::write(out.join("run.toml"), error.to_string()))
+    toml::to_string_pretty(plan)
+        .map_err(|error| Error::write(out.join("run.toml"), error.to_string()))
 }
 
 /// Reads a run's plan. Fails, naming the file, if it is missing or damaged.
@@ -400,7 +416,8 @@ struct Line {
 
 fn read_metrics(out: &Path) -> Result<Vec<Line>> {
     let path = out.join("metrics.jsonl");
-    let text = std::fs::read_to_string(&path).map_err(|error| Error::file(&path, error.to_string()))?;
+    let text =
+        std::fs::read_to_string(&path).map_err(|error| Error::file(&path, error.to_string()))?;
     Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 

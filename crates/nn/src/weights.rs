@@ -2,54 +2,82 @@
 
 use crate::{Error, Network, Param, Result};
 use belamy_tensor::{DType, Device, Shape, Tensor};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::Path;
 
-/// Serialises named tensors, in the order of their names, with `metadata` in the header.
-pub fn to_bytes(
+/// The bytes of a safetensors file of named tensors, with `metadata` in its header.
+pub fn to_bytes(tensors: &[(String, Tensor)], metadata: &[(&str, String)]) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    emit(&mut bytes, tensors, metadata)?.map_err(|error| Error::Weights(error.to_string()))?;
+    Ok(bytes)
+}
+
+/// Writes a safetensors file of named tensors, one tensor at a time in memory. It is not flushed to disk.
+///
+/// Fails, naming the file, if it exists already, cannot be written or the disk is full.
+pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: &[(&str, String)]) -> Result<()> {
+    let cannot = |error: io::Error| Error::file(path, format!("cannot write: {error}"));
+    let mut file = std::fs::File::create_new(path).map_err(cannot)?;
+    emit(&mut file, tensors, metadata)?.map_err(cannot)
+}
+
+/// The one writer: a header that is a multiple of 8 bytes, then the numbers of wider types before those of narrower
+/// ones, so that all are aligned; by name among equals, so that equal tensors give equal bytes.
+fn emit(
+    out: &mut dyn io::Write,
     tensors: &[(String, Tensor)],
     metadata: &[(&str, String)],
-) -> Result<Vec<u8>> {
-    let mut contents = BTreeMap::new();
-    for (name, tensor) in tensors {
-        let numbers = match tensor.dtype() {
-            DType::F32 => Numbers::F32(tensor.to_vec()?),
-            DType::F64 => Numbers::F64(tensor.to_vec()?),
-            DType::U32 => Numbers::U32(tensor.to_vec()?),
-        };
-        contents.insert(name.as_str(), (tensor.dims().to_vec(), numbers));
+) -> Result<io::Result<()>> {
+    let mut sorted: Vec<(&str, &Tensor)> =
+        tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    sorted.sort_by_key(|(name, tensor)| (Reverse(tensor.dtype().bytes()), *name));
+    let repeated = |pair: &&[(&str, &Tensor)]| pair[0].0 == pair[1].0;
+    if let Some(pair) = sorted.windows(2).find(repeated) {
+        return Err(Error::Weights(format!("two tensors are named {}", pair[0].0)));
     }
-    let views = contents
-        .iter()
-        .map(|(name, (shape, numbers))| {
-            let (dtype, bytes) = numbers.bytes();
-            TensorView::new(dtype, shape.clone(), bytes)
-                .map(|view| (*name, view))
-                .map_err(|error| Error::Weights(error.to_string()))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let metadata: HashMap<String, String> =
-        metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-    let metadata = (!metadata.is_empty()).then_some(metadata);
-    safetensors::serialize(views, metadata).map_err(|error| Error::Weights(error.to_string()))
-}
-
-/// A tensor's numbers on the host.
-enum Numbers {
-    F32(Vec<f32>),
-    F64(Vec<f64>),
-    U32(Vec<u32>),
-}
-
-impl Numbers {
-    fn bytes(&self) -> (Dtype, &[u8]) {
-        match self {
-            Numbers::F32(values) => (Dtype::F32, bytemuck::cast_slice(values)),
-            Numbers::F64(values) => (Dtype::F64, bytemuck::cast_slice(values)),
-            Numbers::U32(values) => (Dtype::U32, bytemuck::cast_slice(values)),
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let mut entries = Vec::new();
+    if !metadata.is_empty() {
+        let fields: Vec<String> = metadata
+            .iter()
+            .map(|(key, text)| format!("{}:{}", quoted(key), quoted(text)))
+            .collect();
+        entries.push(format!("\"__metadata__\":{{{}}}", fields.join(",")));
+    }
+    let mut end = 0;
+    for (name, tensor) in &sorted {
+        let dtype = match tensor.dtype() {
+            DType::F32 => "F32",
+            DType::F64 => "F64",
+            DType::U32 => "U32",
+        };
+        let (name, shape, start) = (quoted(name), tensor.dims(), end);
+        end += tensor.shape().elements() * tensor.dtype().bytes();
+        let entry =
+            format!("\"dtype\":\"{dtype}\",\"shape\":{shape:?},\"data_offsets\":[{start},{end}]");
+        entries.push(format!("{name}:{{{entry}}}"));
+    }
+    let mut header = format!("{{{}}}", entries.join(","));
+    header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
+    let mut start = (header.len() as u64).to_le_bytes().to_vec();
+    start.extend(header.as_bytes());
+    if let Err(error) = out.write_all(&start) {
+        return Ok(Err(error));
+    }
+    for (_, tensor) in sorted {
+        let written = match tensor.dtype() {
+            DType::F32 => out.write_all(bytemuck::cast_slice(&tensor.to_vec::<f32>()?)),
+            DType::F64 => out.write_all(bytemuck::cast_slice(&tensor.to_vec::<f64>()?)),
+            DType::U32 => out.write_all(bytemuck::cast_slice(&tensor.to_vec::<u32>()?)),
+        };
+        if written.is_err() {
+            return Ok(written);
         }
     }
+    Ok(Ok(()))
 }
 
 /// The tensors of a safetensors file, by name. Fails on anything that is not one, naming the file.
@@ -104,7 +132,11 @@ fn whole<T: TryInto<u32> + Copy>(
 ) -> Result<Tensor> {
     let values = values
         .into_iter()
-        .map(|value| value.try_into().map_err(|_| Error::Weights(format!("{name} holds a number outside 0..2³²"))))
+        .map(|value| {
+            value
+                .try_into()
+                .map_err(|_| Error::Weights(format!("{name} holds a number outside 0..2³²")))
+        })
         .collect::<Result<Vec<u32>>>()?;
     Ok(Tensor::from_slice(&values, shape, device)?)
 }
@@ -177,7 +209,9 @@ pub fn origin(tensors: &BTreeMap<String, Tensor>) -> Option<Origin> {
 pub fn import(network: &Network, tensors: BTreeMap<String, Tensor>) -> Result<Origin> {
     let origin = origin(&tensors).ok_or_else(|| {
         let names: Vec<&str> = tensors.keys().take(3).map(String::as_str).collect();
-        Error::Weights(format!("names such as {names:?} are neither Keras', PyTorch's nor Belamy's"))
+        Error::Weights(format!(
+            "names such as {names:?} are neither Keras', PyTorch's nor Belamy's"
+        ))
     })?;
     match origin {
         Origin::Belamy => into_network(network, tensors)?,
@@ -237,7 +271,9 @@ fn keras_layers(tensors: BTreeMap<String, Tensor>) -> Result<Vec<(String, Foreig
             return Err(Error::Weights(format!("{name} is not <layer>/<parameter>")));
         };
         let (stem, number) = match layer.rsplit_once('_') {
-            Some((stem, digits)) if digits.parse::<u64>().is_ok() => (stem, digits.parse().unwrap_or(0)),
+            Some((stem, digits)) if digits.parse::<u64>().is_ok() => {
+                (stem, digits.parse().unwrap_or(0))
+            }
             _ => (layer, 0),
         };
         let kind = match stem {
@@ -296,7 +332,9 @@ fn import_ordered(
         // An empty foreign kind fits any: the next layer in order is taken.
         let next = rest
             .iter_mut()
-            .find(|layer| layer.as_ref().is_some_and(|(found, _)| found.is_empty() || found == kind))
+            .find(|layer| {
+                layer.as_ref().is_some_and(|(found, _)| found.is_empty() || found == kind)
+            })
             .and_then(Option::take);
         let Some((_, mut layer)) = next else {
             let what = format!("{}: the file has no {kind} for {name}", network.name());
@@ -314,7 +352,12 @@ fn import_ordered(
                 [] => tensor,
                 axes if axes.len() == tensor.shape().rank() => tensor.permute(axes)?,
                 axes => {
-                    let what = format!("{}: {foreign} has {} axes, not {}", layer.name, tensor.shape().rank(), axes.len());
+                    let what = format!(
+                        "{}: {foreign} has {} axes, not {}",
+                        layer.name,
+                        tensor.shape().rank(),
+                        axes.len()
+                    );
                     return Err(Error::Weights(what));
                 }
             };
@@ -332,4 +375,54 @@ fn import_ordered(
     }
     values.into_iter().for_each(|(param, value)| param.set(value));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_what_the_safetensors_crate_reads() {
+        let device = belamy_cpu::cpu();
+        let tensors = [
+            ("b".to_owned(), Tensor::from_slice(&[1u32, 2, 3], [3], &device).unwrap()),
+            ("a \"quoted\"".to_owned(), Tensor::from_slice(&[0.5f32; 6], [2, 3], &device).unwrap()),
+            ("z".to_owned(), Tensor::from_slice(&[0.1f64, -0.0], [1, 2], &device).unwrap()),
+            ("scalar".to_owned(), Tensor::from_slice(&[7.0f32], [0; 0], &device).unwrap()),
+        ];
+        let bytes = to_bytes(&tensors, &[("made", "by \\ hand".to_owned())]).unwrap();
+        let (length, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+        assert_eq!(length % 8, 0);
+        assert_eq!(metadata.metadata().as_ref().unwrap()["made"], "by \\ hand");
+        let read = from_bytes(&bytes, &device).unwrap();
+        assert_eq!(read.len(), tensors.len());
+        for (name, tensor) in &tensors {
+            assert_eq!(read[name].dims(), tensor.dims());
+            assert_eq!(read[name].dtype(), tensor.dtype());
+            assert_eq!(read[name].to_f64().unwrap(), tensor.to_f64().unwrap());
+        }
+        // The order of the list does not matter.
+        let mut turned = tensors.to_vec();
+        turned.reverse();
+        assert_eq!(to_bytes(&turned, &[("made", "by \\ hand".to_owned())]).unwrap(), bytes);
+        assert!(
+            read.keys().eq(from_bytes(&to_bytes(&turned, &[]).unwrap(), &device).unwrap().keys())
+        );
+        assert!(from_bytes(&to_bytes(&[], &[]).unwrap(), &device).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_file_is_written_once_and_errors_name_it() {
+        let device = belamy_cpu::cpu();
+        let tensors = [("x".to_owned(), Tensor::from_slice(&[1.0f32; 9], [9], &device).unwrap())];
+        let path = std::env::temp_dir().join(format!("belamy-weights-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        write(&path, &tensors, &[]).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), to_bytes(&tensors, &[]).unwrap());
+        let error = write(&path, &tensors, &[]).unwrap_err().to_string();
+        assert!(error.contains("belamy-weights-") && error.contains("cannot write"), "{error}");
+        std::fs::remove_file(path).unwrap();
+        let twice = [tensors[0].clone(), tensors[0].clone()];
+        assert!(to_bytes(&twice, &[]).unwrap_err().to_string().contains("two tensors"));
+    }
 }

@@ -1,11 +1,17 @@
 //! The judge judged: kernels made wrong on purpose, each of which the table must reject.
 //!
 //! A [`Mutant`] is a backend that runs the oracle, but one kernel with a fault: its parameters, its operands or its
-//! results are changed on the way. [`list::mutants`] has faults as people make them (stride and dilation exchanged,
+//! results are changed on the way. [`seeded`] has faults as people make them (stride and dilation exchanged,
 //! padding off by one, a transposed view read straight, overlapping contributions lost, ...), and [`systematic`] some
 //! that every kernel must not have (the last element left unwritten, results shifted by one, slightly scaled, ...).
 
-pub mod list;
+mod conv2d;
+mod images;
+mod matmul;
+mod norm;
+mod pointwise;
+mod reduce;
+mod updates;
 
 use belamy_tensor::kernel::{KernelId, Params};
 use belamy_tensor::{Backend, Buffer, Call, DType, Device, DeviceId, Result};
@@ -171,6 +177,9 @@ impl Backend for Faulty {
     }
 }
 
+/// A family's faults: in words, the kernel, the fault.
+type Faults = Vec<(&'static str, KernelId, Fault)>;
+
 /// A change to a launch.
 type Edit = fn(&mut Launch);
 
@@ -217,4 +226,67 @@ pub fn systematic() -> Vec<Mutant> {
         })
     };
     KernelId::ALL.iter().flat_map(of).collect()
+}
+
+/// A fault in the parameters, seen through their struct.
+macro_rules! reads {
+    ($params:ty, |$p:ident| $body:expr) => {
+        $crate::mutants::Fault::Params(|params| {
+            let mut $p = <$params>::decode(params);
+            $body;
+            *params = $p.encode();
+        })
+    };
+}
+
+/// A fault in what is read or written, with the parameters at hand.
+macro_rules! inputs {
+    ($params:ty, |$p:ident, $launch:ident| $body:expr) => {
+        $crate::mutants::Fault::Inputs(|$launch| {
+            let $p = <$params>::decode(&$launch.params);
+            $body;
+        })
+    };
+}
+macro_rules! outputs {
+    ($params:ty, |$p:ident, $launch:ident| $body:expr) => {
+        $crate::mutants::Fault::Outputs(|$launch| {
+            let $p = <$params>::decode(&$launch.params);
+            $body;
+        })
+    };
+}
+
+use {inputs, outputs, reads};
+
+/// Sets a fraction of numbers to zero: each whose index fulfils a condition.
+fn drop_where(numbers: &mut [f64], dropped: impl Fn(usize) -> bool) {
+    numbers.iter_mut().enumerate().filter(|(index, _)| dropped(*index)).for_each(|(_, x)| *x = 0.0);
+}
+
+/// Every sample is the first one.
+fn first_sample_only(numbers: &mut [f64], samples: u32) {
+    let each = numbers.len() / samples.max(1) as usize;
+    (each..numbers.len()).for_each(|index| numbers[index] = numbers[index % each]);
+}
+
+/// Faults as people make them, in every kernel.
+pub fn seeded() -> Vec<Mutant> {
+    [
+        conv2d::faults(),
+        matmul::faults(),
+        pointwise::faults(),
+        reduce::faults(),
+        images::faults(),
+        norm::faults(),
+        updates::faults(),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|(name, kernel, fault)| Mutant {
+        name: format!("{}: {name}", kernel.name()),
+        kernel,
+        fault,
+    })
+    .collect()
 }

@@ -52,7 +52,7 @@ pub fn cases() -> Vec<Case> {
             .constant(&[5, 3], Domain::Flag)
             .slack(4.0),
         cross_entropy("5x7", 5, 7, Domain::Distinct),
-        cross_entropy("one class", 3, 1, Domain::Normal),
+        cross_entropy("two classes", 4, 2, Domain::Normal),
         cross_entropy("far logits", 6, 4, Domain::Wide),
     ]
 }

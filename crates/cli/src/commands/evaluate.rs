@@ -20,7 +20,8 @@ use std::path::{Path, PathBuf};
 /// Judges samples of a run's newest checkpoint and prints a metric card.
 ///
 /// Digits are judged by a classifier that is first trained on the real digits of --data; points on a sine and
-/// vertical lines by their own statistics.
+/// vertical lines by their own statistics. A classifier can be sure of images that show no digit: read confidence
+/// and coverage together.
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  belamy evaluate runs/sine-001\n  belamy evaluate runs/mnist-dcgan-001 --data mnist/ --classifier judge.safetensors"
@@ -203,6 +204,11 @@ fn classifier(arguments: &Arguments, device: &Device) -> Result<(Classifier, Jud
         return Err(Failure::usage(message));
     }
     let known = file.filter(|path| path.exists());
+    let folder = file.and_then(|path| path.parent()).filter(|folder| *folder != Path::new(""));
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        // Said now, not after minutes of training.
+        return Err(Failure::new(format!("--classifier: there is no folder {}", folder.display())));
+    }
     let test = match &arguments.data {
         Some(folder) if mnist::is_present(folder, Part::Test) => mnist::load(folder, Part::Test)?,
         _ => mnist::embedded()?,
@@ -259,10 +265,7 @@ impl Card {
             row("classifier", judge.text());
             let accuracy = 100.0 * judge.test_accuracy;
             let digits = count(judge.test_digits);
-            row(
-                "test accuracy",
-                format!("{accuracy:.2} % of {digits} digits it was not trained on"),
-            );
+            row("test accuracy", format!("{accuracy:.2} % of {digits} test digits"));
         }
         let mut histogram = None;
         match &self.metrics {

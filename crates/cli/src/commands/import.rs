@@ -13,7 +13,9 @@ use std::path::PathBuf;
 
 /// Makes a run of a recipe's network from a weight file with Keras', PyTorch's or Belamy's names.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  belamy import generator.safetensors --recipe conditional-signs64 --out runs/signs\n  belamy sample runs/signs --out signs.png")]
+#[command(
+    after_help = "Example:\n  belamy import generator.safetensors --recipe conditional-signs64 --out runs/signs\n  belamy sample runs/signs --out signs.png"
+)]
 pub(crate) struct Arguments {
     /// The weight file.
     file: PathBuf,
@@ -47,9 +49,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             return Err(Failure::usage(message));
         }
     };
-    let origin = weights::import(network, tensors).map_err(|error| {
-        Failure::new(format!("{}: {error}", arguments.file.display()))
-    })?;
+    let origin = weights::import(network, tensors)
+        .map_err(|error| Failure::new(format!("{}: {error}", arguments.file.display())))?;
     for (name, tensor) in weights::of_network(network) {
         if count_non_finite(&[&tensor])?.item()? > 0.0 {
             let (file, what) = (arguments.file.display(), "holds a number that is not finite");

@@ -1,8 +1,10 @@
 //! The commands, a file each: its arguments, then what it does.
 
+pub(crate) mod check;
 pub(crate) mod devices;
 pub(crate) mod evaluate;
 pub(crate) mod import;
+pub(crate) mod op;
 pub(crate) mod recipes;
 pub(crate) mod sample;
 pub(crate) mod show;

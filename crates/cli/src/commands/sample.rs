@@ -6,12 +6,15 @@ use crate::output;
 use belamy_gan::run::{self, noise_for};
 use belamy_gan::{Pair, checkpoint, files, show};
 use belamy_nn::weights;
+use belamy_tensor::ops::finite::count_non_finite;
 use belamy_tensor::{DType, Tensor};
 use std::path::{Path, PathBuf};
 
 /// Draws samples from a run's newest checkpoint.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  belamy sample runs/mnist-mlp-001 --n 100 --out digits.png\n  belamy sample runs/mnist-mlp-001 --seed 7 --out digits.safetensors")]
+#[command(
+    after_help = "Examples:\n  belamy sample runs/mnist-mlp-001 --n 100 --out digits.png\n  belamy sample runs/mnist-mlp-001 --seed 7 --out digits.safetensors"
+)]
 pub(crate) struct Arguments {
     /// The run's folder.
     run: PathBuf,
@@ -109,6 +112,9 @@ fn given_noise(path: &Path, pair: &Pair) -> Result<(Tensor, Option<Tensor>)> {
     if !noise.dtype().is_float() {
         return Err(refuse(format!("z is {}, not f32", noise.dtype())));
     }
+    if count_non_finite(&[&noise])?.item()? > 0.0 {
+        return Err(refuse("z holds a number that is not finite".into()));
+    }
     let noise = noise.to_dtype(pair.dtype())?;
     let count = noise.dims()[0];
     let labels = match (pair.recipe.classes, tensors.remove("label")) {
@@ -140,8 +146,9 @@ fn write(
     };
     match form {
         Form::Folder => {
-            std::fs::create_dir_all(out)
-                .map_err(|error| Failure::new(format!("cannot write {}: {error}", out.display())))?;
+            std::fs::create_dir_all(out).map_err(|error| {
+                Failure::new(format!("cannot write {}: {error}", out.display()))
+            })?;
             if arguments.grid {
                 files::write_atomically(out.join("grid.png"), &draw(samples)?)?;
             } else {
@@ -153,7 +160,8 @@ fn write(
         }
         Form::Picture => files::write_atomically(out, &draw(samples)?)?,
         Form::Numbers => {
-            let mut tensors = vec![("image".to_owned(), samples.clone()), ("z".to_owned(), noise.clone())];
+            let mut tensors =
+                vec![("image".to_owned(), samples.clone()), ("z".to_owned(), noise.clone())];
             tensors.extend(labels.map(|labels| ("label".to_owned(), labels)));
             files::write_atomically(out, &weights::to_bytes(&tensors, &[])?)?;
         }

@@ -13,7 +13,9 @@ use std::sync::atomic::AtomicBool;
 
 /// Trains a recipe: the MNIST MLP GAN on the built-in digits if none is named.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  belamy train\n  belamy train sine --seed 3 --out runs/sine\n  belamy train --resume runs/sine --steps 10000")]
+#[command(
+    after_help = "Examples:\n  belamy train\n  belamy train sine --seed 3 --out runs/sine\n  belamy train --resume runs/sine --steps 10000"
+)]
 pub(crate) struct Arguments {
     /// The recipe; `belamy recipes` lists them.
     recipe: Option<String>,
@@ -73,7 +75,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let plan = arguments.resume.as_deref().map(run::read_plan).transpose()?;
     let own = plan.as_ref().map_or("auto", |plan| &plan.device);
     let device = device::find(arguments.device.as_deref().unwrap_or(own))?;
-    if let Some(precision) = arguments.precision.as_deref().filter(|&precision| precision != "f32") {
+    if let Some(precision) = arguments.precision.as_deref().filter(|&precision| precision != "f32")
+    {
         let what = match precision {
             "tf32" | "bf16" => format!("device {} trains in f32, not in {precision}", device.id()),
             _ => format!("--precision {precision}: there are f32, tf32 and bf16"),
@@ -130,7 +133,8 @@ fn create(
     }
     let data = source::load(&recipe, arguments.data.as_deref(), seed)?;
     if let Some(epochs) = arguments.epochs {
-        recipe.steps = steps_of(epochs, &recipe, data.as_ref().map(belamy_gan::data::Dataset::samples))?;
+        recipe.steps =
+            steps_of(epochs, &recipe, data.as_ref().map(belamy_gan::data::Dataset::samples))?;
     }
     recipe.check()?;
     let out = match &arguments.out {
@@ -169,7 +173,8 @@ fn adjust(recipe: &mut Recipe, arguments: &Arguments) -> Result<()> {
 
 fn steps_of(epochs: f64, recipe: &Recipe, samples: Option<usize>) -> Result<u64> {
     let Some(samples) = samples else {
-        let message = format!("recipe {} draws endless data: give --steps, not --epochs", recipe.name);
+        let message =
+            format!("recipe {} draws endless data: give --steps, not --epochs", recipe.name);
         return Err(Failure::usage(message));
     };
     if !(epochs > 0.0 && epochs < 1e9) {
@@ -187,7 +192,8 @@ fn resume(
 ) -> Result<Run> {
     plan.device = device.id().to_string();
     if let Some(name) = arguments.recipe.as_deref().filter(|&name| name != plan.recipe.name) {
-        let message = format!("{} is a run of recipe {}, not of {name}", out.display(), plan.recipe.name);
+        let message =
+            format!("{} is a run of recipe {}, not of {name}", out.display(), plan.recipe.name);
         return Err(Failure::usage(message));
     }
     let fixed = [
@@ -197,7 +203,9 @@ fn resume(
         ("--epochs", arguments.epochs.is_some()),
     ];
     if let Some((flag, _)) = fixed.into_iter().find(|(_, given)| *given) {
-        return Err(Failure::usage(format!("{flag} cannot change a run that is resumed; --steps can")));
+        return Err(Failure::usage(format!(
+            "{flag} cannot change a run that is resumed; --steps can"
+        )));
     }
     if let Some(steps) = arguments.steps {
         plan.recipe.steps = steps;

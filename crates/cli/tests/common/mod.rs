@@ -96,7 +96,9 @@ pub(crate) fn files(folder: impl AsRef<Path>) -> BTreeMap<String, Vec<u8>> {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         if path.is_dir() {
-            found.extend(files(&path).into_iter().map(|(below, bytes)| (format!("{name}/{below}"), bytes)));
+            found.extend(
+                files(&path).into_iter().map(|(below, bytes)| (format!("{name}/{below}"), bytes)),
+            );
         } else {
             found.insert(name, std::fs::read(path).unwrap());
         }
@@ -133,7 +135,10 @@ pub(crate) fn data(test: &str) -> Option<PathBuf> {
 pub(crate) fn skip(test: &str, why: &str, kind: &str) {
     let required = std::env::var("BELAMY_REQUIRE").unwrap_or_default();
     let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(!required.contains(kind) && !(ci && kind == "data"), "{test} must not be skipped: {why}");
+    assert!(
+        !required.contains(kind) && !(ci && kind == "data"),
+        "{test} must not be skipped: {why}"
+    );
     // Straight to the stream: the test harness hides what passing tests print.
     let _ = writeln!(std::io::stderr(), "skipped: {why}: {test}");
 }
@@ -186,7 +191,8 @@ pub(crate) fn png(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, width, height);
     encoder.set_color(png::ColorType::Rgb);
-    let pixels: Vec<u8> = (0..width * height * 3).map(|index| (index * index % 251) as u8).collect();
+    let pixels: Vec<u8> =
+        (0..width * height * 3).map(|index| (index * index % 251) as u8).collect();
     encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
     bytes
 }

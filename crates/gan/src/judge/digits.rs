@@ -1,4 +1,8 @@
 //! Images against the digits that they should show, by what a classifier says of them.
+//!
+//! A classifier must choose a digit whatever it sees, and can be sure of one for images that show none: an untrained
+//! generator may be confident throughout, and all of one digit. Confidence and the number of digits covered are read
+//! together, beside a picture of the samples.
 
 use super::some;
 use crate::data::ValueRange;

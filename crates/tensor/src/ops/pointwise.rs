@@ -385,7 +385,7 @@ impl Tensor {
     /// min(max(x, low), high); the derivative is 1 within the closed interval, 0 outside.
     #[track_caller]
     pub fn clamp(&self, low: f64, high: f64) -> Result<Tensor> {
-        if !(low <= high) {
+        if low.is_nan() || high.is_nan() || low > high {
             return Err(Error::argument("clamp", format!("low {low} must not exceed high {high}")));
         }
         unary(UnaryFunction::Clamp, self, low, high)

@@ -1,0 +1,128 @@
+//! Faults in joining, gathering, normalisation and losses.
+
+use super::{Fault, Faults, drop_where, inputs, outputs, reads};
+use belamy_tensor::kernel::KernelId;
+use belamy_tensor::ops::gather::GatherParams;
+use belamy_tensor::ops::norm::NormParams;
+
+/// The family's faults: in words, the kernel, the fault.
+pub(super) fn faults() -> Faults {
+    use KernelId::{bce_with_logits, concat, gather_rows, norm, norm_grad, scatter_add_rows};
+    vec![
+        (
+            "equal parts exchanged",
+            concat,
+            Fault::Inputs(|launch| {
+                if launch.inputs[0].len() == launch.inputs[1].len() {
+                    launch.inputs.swap(0, 1);
+                }
+            }),
+        ),
+        (
+            "second part one place further",
+            concat,
+            Fault::Inputs(|launch| launch.inputs[1].rotate_right(1)),
+        ),
+        (
+            "index out of range clamped",
+            gather_rows,
+            inputs!(GatherParams, |p, launch| {
+                launch.inputs[1].iter_mut().for_each(|i| *i = i.min(f64::from(p.rows) - 1.0))
+            }),
+        ),
+        (
+            "repeated indices overwrite",
+            scatter_add_rows,
+            inputs!(GatherParams, |p, launch| {
+                let columns = p.columns as usize;
+                let index = launch.inputs[1].clone();
+                drop_where(&mut launch.inputs[0], |i| {
+                    index[i / columns + 1..].contains(&index[i / columns])
+                })
+            }),
+        ),
+        (
+            "index out of range wraps around",
+            scatter_add_rows,
+            inputs!(GatherParams, |p, launch| {
+                launch.inputs[1].iter_mut().for_each(|i| *i %= f64::from(p.rows))
+            }),
+        ),
+        ("epsilon forgotten", norm, reads!(NormParams, |p| p.epsilon = 0.0)),
+        (
+            "unbiased variance",
+            norm,
+            outputs!(NormParams, |p, launch| {
+                let (c, rows) = (p.channels as usize, f64::from(p.rows));
+                for (i, y) in launch.outputs[0].iter_mut().enumerate() {
+                    let beta = launch.inputs[2][i % c];
+                    *y = beta + (*y - beta) * ((rows - 1.0) / rows).sqrt();
+                }
+            }),
+        ),
+        (
+            "beta forgotten",
+            norm,
+            Fault::Inputs(|launch| drop_where(&mut launch.inputs[2], |_| true)),
+        ),
+        (
+            "deviation saved as variance",
+            norm,
+            Fault::Outputs(|launch| {
+                launch.outputs[2].iter_mut().for_each(|v| *v = v.sqrt());
+            }),
+        ),
+        (
+            "cotangent's mean not subtracted",
+            norm_grad,
+            outputs!(NormParams, |p, launch| {
+                let (c, rows) = (p.channels as usize, p.rows as usize);
+                for i in 0..launch.outputs[0].len() {
+                    let (group, channel) = (i / (rows * c), i % c);
+                    let at = |row: usize| launch.inputs[2][(group * rows + row) * c + channel];
+                    let mean = (0..rows).map(at).sum::<f64>() / rows as f64;
+                    let variance = launch.inputs[4][group * c + channel];
+                    launch.outputs[0][i] +=
+                        launch.inputs[1][channel] * mean / (variance + p.epsilon).sqrt();
+                }
+            }),
+        ),
+        (
+            "gamma left out of the image's gradient",
+            norm_grad,
+            outputs!(NormParams, |p, launch| {
+                let gamma = &launch.inputs[1];
+                let c = p.channels as usize;
+                launch.outputs[0].iter_mut().enumerate().for_each(|(i, y)| *y /= gamma[i % c])
+            }),
+        ),
+        (
+            "beta's gradient is a mean",
+            norm_grad,
+            outputs!(NormParams, |p, launch| {
+                let count = f64::from(p.rows * p.groups);
+                launch.outputs[2].iter_mut().for_each(|y| *y /= count)
+            }),
+        ),
+        (
+            "gamma's and beta's gradients exchanged",
+            norm_grad,
+            Fault::Outputs(|launch| launch.outputs.swap(1, 2)),
+        ),
+        (
+            "labels inverted",
+            bce_with_logits,
+            Fault::Inputs(|launch| {
+                launch.inputs[1].iter_mut().for_each(|t| *t = 1.0 - *t);
+            }),
+        ),
+        (
+            "without care for large logits",
+            bce_with_logits,
+            Fault::Outputs(|launch| {
+                let pairs = launch.inputs[0].iter().zip(&launch.inputs[1]);
+                launch.outputs[0] = pairs.map(|(x, t)| (1.0 + x.exp()).ln() - x * t).collect();
+            }),
+        ),
+    ]
+}
