@@ -66,7 +66,8 @@ fn measure(name: &str, batch: Option<usize>) -> Result<(), Box<dyn std::error::E
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<String> =
+        std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let batch = arguments
         .iter()
         .position(|argument| argument == "--batch")

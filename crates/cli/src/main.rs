@@ -22,7 +22,9 @@ use std::process::ExitCode;
 /// Trains, checks and samples generative adversarial networks on kernels written by hand.
 #[derive(Parser)]
 #[command(name = "belamy", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Start with:\n  belamy train            the MNIST MLP GAN on the built-in digits, about three minutes\n  belamy recipes          what else there is to train")]
+#[command(
+    after_help = "Start with:\n  belamy train            the MNIST MLP GAN on the built-in digits, about three minutes\n  belamy recipes          what else there is to train"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -77,7 +79,12 @@ fn refuse(error: &clap::Error) -> ExitCode {
     }
     let text = error.render().to_string();
     let what = text.split("\nUsage:").next().unwrap_or(&text);
-    let what = what.split("\nFor more information").next().unwrap_or(what).trim_start_matches("error:");
+    let what =
+        what.split("\nFor more information").next().unwrap_or(what).trim_start_matches("error:");
     let what: Vec<&str> = what.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    Failure::usage(format!("{}\nwith --help it tells what there is", what.join("; ").replace(":; ", ": "))).report()
+    Failure::usage(format!(
+        "{}\nwith --help it tells what there is",
+        what.join("; ").replace(":; ", ": ")
+    ))
+    .report()
 }

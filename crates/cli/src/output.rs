@@ -36,7 +36,11 @@ pub(crate) fn with_commas(number: u64) -> String {
 pub(crate) fn table(rows: &[Vec<String>], right: &[usize]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
@@ -44,7 +48,8 @@ pub(crate) fn table(rows: &[Vec<String>], right: &[usize]) -> String {
         let mut line = String::new();
         for (column, cell) in row.iter().enumerate() {
             let pad = " ".repeat(widths[column] - cell.chars().count());
-            let (before, after) = if right.contains(&column) { (pad, String::new()) } else { (String::new(), pad) };
+            let (before, after) =
+                if right.contains(&column) { (pad, String::new()) } else { (String::new(), pad) };
             line.push_str(&format!("{before}{cell}{after}  "));
         }
         text.push_str(line.trim_end());

@@ -100,8 +100,12 @@ fn on_device(
 ) -> Result<Real> {
     let count = data.samples();
     let found = &data.shape[1..];
-    if data.sample_elements() != sample.elements() || (sample.rank() > 1 && found != sample.dims()) {
-        let message = format!("recipe {} takes samples of shape {sample}, the data are {found:?}", recipe.name);
+    if data.sample_elements() != sample.elements() || (sample.rank() > 1 && found != sample.dims())
+    {
+        let message = format!(
+            "recipe {} takes samples of shape {sample}, the data are {found:?}",
+            recipe.name
+        );
         return Err(Error::data(message));
     }
     if data.range != recipe.range && recipe.range != ValueRange::Unbounded {
@@ -137,7 +141,8 @@ impl Batches for DeviceBatches {
             Real::Sine => {
                 let reach = crate::data::synthetic::SINE_REACH;
                 let key = cx.next_key();
-                let x = random::uniform([self.batch, 1], -reach, reach, self.dtype, key, cx.counter())?;
+                let x =
+                    random::uniform([self.batch, 1], -reach, reach, self.dtype, key, cx.counter())?;
                 Ok(Batch { samples: concat(&[&x, &x.sin()?], 1)?, labels: None })
             }
             Real::Samples { samples, labels, count } => {
@@ -153,7 +158,8 @@ impl Batches for DeviceBatches {
                 if self.mirror {
                     samples = mirrored_at_random(&samples, cx)?;
                 }
-                let labels = labels.as_ref().map(|labels| gather_rows(labels, &indices)).transpose()?;
+                let labels =
+                    labels.as_ref().map(|labels| gather_rows(labels, &indices)).transpose()?;
                 Ok(Batch { samples, labels })
             }
         }
@@ -175,12 +181,7 @@ impl Batches for DeviceBatches {
 }
 
 /// Standard normal noise `[batch, latent]`.
-pub fn normal_noise(
-    batch: usize,
-    latent: usize,
-    dtype: DType,
-    cx: &mut Context,
-) -> Result<Tensor> {
+pub fn normal_noise(batch: usize, latent: usize, dtype: DType, cx: &mut Context) -> Result<Tensor> {
     let key = cx.next_key();
     Ok(random::normal([batch, latent], 0.0, 1.0, dtype, key, cx.counter())?)
 }
@@ -193,7 +194,8 @@ fn mirrored_at_random(images: &Tensor, cx: &mut Context) -> Result<Tensor> {
     let backwards: Vec<u32> = (0..w as u32).rev().collect();
     let backwards = Tensor::from_slice(&backwards, [w], images.device())?;
     let columns = images.permute(&[2, 0, 1, 3])?.reshape([w, n * h * c])?;
-    let mirrored = gather_rows(&columns, &backwards)?.reshape([w, n, h, c])?.permute(&[1, 2, 0, 3])?;
+    let mirrored =
+        gather_rows(&columns, &backwards)?.reshape([w, n, h, c])?.permute(&[1, 2, 0, 3])?;
     let key = cx.next_key();
     let chosen = random::bernoulli([n, 1, 1, 1], 0.5, images.dtype(), key, cx.counter())?;
     Ok(select(&chosen, &mirrored, images)?)

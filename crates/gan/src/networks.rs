@@ -41,7 +41,9 @@ impl System {
     /// The parameters of a network as the system's source counts them.
     pub fn count_params(self, network: &Network) -> usize {
         let params = network.params();
-        let counted = params.iter().filter(|(_, param)| param.is_trainable() || self.counts_running_statistics());
+        let counted = params
+            .iter()
+            .filter(|(_, param)| param.is_trainable() || self.counts_running_statistics());
         counted.map(|(_, param)| param.meta().shape.elements()).sum()
     }
 }
@@ -87,8 +89,7 @@ pub fn build(
     dtype: DType,
     seed: u64,
 ) -> Result<(Network, Network)> {
-    let generator =
-        |input: usize| Builder::new("generator", [input], device, dtype, seed);
+    let generator = |input: usize| Builder::new("generator", [input], device, dtype, seed);
     // Another key, so that the two networks' weights are independent.
     let discriminator_seed = seed ^ 0x9E37_79B9_7F4A_7C15;
     let discriminator = |input: &[usize]| -> Result<Builder<'_>> {
@@ -97,7 +98,9 @@ pub fn build(
     };
     let latent = sizes.latent;
     match system {
-        System::Sine => Ok((sine_generator(generator(latent))?, sine_discriminator(discriminator(&[2])?)?)),
+        System::Sine => {
+            Ok((sine_generator(generator(latent))?, sine_discriminator(discriminator(&[2])?)?))
+        }
         System::MnistMlp => Ok((
             mlp_generator(generator(latent))?,
             mlp_discriminator(discriminator(&[784])?, sizes.dropout)?,
@@ -126,11 +129,19 @@ pub fn build(
 }
 
 fn sine_generator(builder: Builder<'_>) -> Result<Network> {
-    Ok(builder.dense(15, GLOROT, ZERO)?.activation(Activation::Relu)?.dense(2, GLOROT, ZERO)?.build())
+    Ok(builder
+        .dense(15, GLOROT, ZERO)?
+        .activation(Activation::Relu)?
+        .dense(2, GLOROT, ZERO)?
+        .build())
 }
 
 fn sine_discriminator(builder: Builder<'_>) -> Result<Network> {
-    Ok(builder.dense(25, GLOROT, ZERO)?.activation(Activation::Relu)?.dense(1, GLOROT, ZERO)?.build())
+    Ok(builder
+        .dense(25, GLOROT, ZERO)?
+        .activation(Activation::Relu)?
+        .dense(1, GLOROT, ZERO)?
+        .build())
 }
 
 fn mlp_generator(mut builder: Builder<'_>) -> Result<Network> {

@@ -79,7 +79,13 @@ impl Default for Labels {
 
 impl Labels {
     /// Targets for logits that should be `target`, and would be `other` if flipped.
-    fn targets(&self, logits: &Tensor, target: f64, other: f64, cx: &mut Context) -> Result<Tensor> {
+    fn targets(
+        &self,
+        logits: &Tensor,
+        target: f64,
+        other: f64,
+        cx: &mut Context,
+    ) -> Result<Tensor> {
         let (shape, dtype, device) = (logits.shape(), logits.dtype(), logits.device());
         let mut targets = Tensor::full(target, shape, dtype, device)?;
         if self.flip > 0.0 {
@@ -89,7 +95,8 @@ impl Labels {
         }
         if self.noise > 0.0 {
             let key = cx.next_key();
-            targets = targets.add(&random::uniform(shape, 0.0, self.noise, dtype, key, cx.counter())?)?;
+            targets =
+                targets.add(&random::uniform(shape, 0.0, self.noise, dtype, key, cx.counter())?)?;
         }
         Ok(targets)
     }

@@ -32,7 +32,8 @@ pub fn picture(recipe: &Recipe, samples: &Tensor, title: &str) -> Result<Canvas>
     match image_shape(&samples.dims()[1..]) {
         Some([h, w, c]) => grid::grid(&values, &[samples.dims()[0], h, w, c], recipe.range, None),
         None => {
-            let points: Vec<[f32; 2]> = values.chunks_exact(2).map(|point| [point[0], point[1]]).collect();
+            let points: Vec<[f32; 2]> =
+                values.chunks_exact(2).map(|point| [point[0], point[1]]).collect();
             Ok(scatter::scatter(&points, title))
         }
     }

@@ -72,7 +72,8 @@ fn limited(data: Dataset, recipe: &Recipe) -> Result<Dataset> {
         return Err(Error::data(message));
     }
     let images = data.images[..wanted * data.sample_elements()].to_vec();
-    let shape: Vec<usize> = std::iter::once(wanted).chain(data.shape[1..].iter().copied()).collect();
+    let shape: Vec<usize> =
+        std::iter::once(wanted).chain(data.shape[1..].iter().copied()).collect();
     let labels = data.labels.map(|labels| labels[..wanted].to_vec());
     Dataset::new(images, &shape, labels, data.range)
 }

@@ -117,12 +117,14 @@ fn truncated_normal(draws: &Draws, index: u32) -> f64 {
 fn orthogonal(rows: usize, columns: usize, gain: f64, normals: Vec<f64>) -> Vec<f64> {
     let (count, length, by_row) =
         if rows <= columns { (rows, columns, true) } else { (columns, rows, false) };
-    let at = |vector: usize, i: usize| if by_row { vector * columns + i } else { i * columns + vector };
+    let at =
+        |vector: usize, i: usize| if by_row { vector * columns + i } else { i * columns + vector };
     let mut values = normals;
     for vector in 0..count {
         for _ in 0..2 {
             for earlier in 0..vector {
-                let dot: f64 = (0..length).map(|i| values[at(vector, i)] * values[at(earlier, i)]).sum();
+                let dot: f64 =
+                    (0..length).map(|i| values[at(vector, i)] * values[at(earlier, i)]).sum();
                 for i in 0..length {
                     values[at(vector, i)] -= dot * values[at(earlier, i)];
                 }
@@ -163,7 +165,10 @@ mod tests {
         for (initializer, deviation) in expected {
             let (mean, found) = moments(&values(initializer));
             assert!(mean.abs() < 0.03 * deviation, "{initializer:?}: mean {mean}");
-            assert!((found / deviation - 1.0).abs() < 0.02, "{initializer:?}: {found} for {deviation}");
+            assert!(
+                (found / deviation - 1.0).abs() < 0.02,
+                "{initializer:?}: {found} for {deviation}"
+            );
         }
     }
 

@@ -72,12 +72,7 @@ impl Network {
     /// The network's function of `x: [N, ..input]` and, for a conditional one, `labels: [N]` (u32).
     ///
     /// Errors name the layer they happened in.
-    pub fn forward(
-        &self,
-        x: &Tensor,
-        labels: Option<&Tensor>,
-        cx: &mut Context,
-    ) -> Result<Tensor> {
+    pub fn forward(&self, x: &Tensor, labels: Option<&Tensor>, cx: &mut Context) -> Result<Tensor> {
         self.forward_observed(x, labels, cx, &mut |_, _| {})
     }
 
@@ -109,7 +104,8 @@ impl Network {
                 run(after, joined, cx)
             }
             (Some(_), None) => {
-                let message = format!("{} is conditional and wants a label for each sample", self.name);
+                let message =
+                    format!("{} is conditional and wants a label for each sample", self.name);
                 Err(Error::argument("forward", message))
             }
         }
@@ -126,14 +122,21 @@ impl Network {
     pub fn params(&self) -> Vec<(String, &Param)> {
         self.layers()
             .flat_map(|Named { name, layer }| {
-                layer.params().into_iter().map(move |param| (format!("{name}.{}", param.name()), param))
+                layer
+                    .params()
+                    .into_iter()
+                    .map(move |param| (format!("{name}.{}", param.name()), param))
             })
             .collect()
     }
 
     /// The parameters that optimisers move, in the same order.
     pub fn trainable(&self) -> Vec<&Param> {
-        self.params().into_iter().map(|(_, param)| param).filter(|param| param.is_trainable()).collect()
+        self.params()
+            .into_iter()
+            .map(|(_, param)| param)
+            .filter(|param| param.is_trainable())
+            .collect()
     }
 
     /// Each layer with parameters: its name, kind and parameters, in the order of computation.
@@ -150,7 +153,8 @@ impl Network {
             let output = named.layer.output(input)?;
             let params = named.layer.params();
             let count = |params: &[&Param]| params.iter().map(|p| p.meta().shape.elements()).sum();
-            let trainable: Vec<&Param> = params.iter().copied().filter(|p| p.is_trainable()).collect();
+            let trainable: Vec<&Param> =
+                params.iter().copied().filter(|p| p.is_trainable()).collect();
             let row = LayerRow {
                 name: named.name.clone(),
                 layer: named.layer.description(),
@@ -364,7 +368,8 @@ impl<'a> Builder<'a> {
     /// Begins the branch that turns a label into channels; [`Builder::join`] ends it.
     #[must_use]
     pub fn branch(mut self) -> Self {
-        self.network.condition = Some(Condition { after: self.network.main.len(), branch: Vec::new() });
+        self.network.condition =
+            Some(Condition { after: self.network.main.len(), branch: Vec::new() });
         self.branching = Some(self.shape);
         self.shape = Shape::SCALAR;
         self

@@ -107,7 +107,10 @@ impl Optimizer {
     pub fn new(settings: Settings, network: &Network) -> Result<Optimizer> {
         let zeros = || -> Result<Vec<Tensor>> {
             let params = network.trainable();
-            Ok(params.iter().map(|param| param.value().detach().zeros_like()).collect::<Result<_, _>>()?)
+            Ok(params
+                .iter()
+                .map(|param| param.value().detach().zeros_like())
+                .collect::<Result<_, _>>()?)
         };
         let state = settings.rule.slots().iter().map(|_| zeros()).collect::<Result<_>>()?;
         Ok(Optimizer { settings, step: 0, state })
@@ -137,7 +140,8 @@ impl Optimizer {
         let moved = match self.settings.rule {
             Rule::Adam { beta_1, beta_2, epsilon, convention } => {
                 let epsilon_form = convention.into();
-                let options = AdamOptions { beta_1, beta_2, epsilon, weight_decay: 0.0, epsilon_form };
+                let options =
+                    AdamOptions { beta_1, beta_2, epsilon, weight_decay: 0.0, epsilon_form };
                 let update =
                     optimizer::adam(&control, &values, &grads, &slots[0], &slots[1], options)?;
                 self.state = vec![update.first_moments, update.second_moments];
@@ -160,7 +164,8 @@ impl Optimizer {
                     weight_decay: 0.0,
                     epsilon_form: convention.into(),
                 };
-                let update = optimizer::rmsprop(&control, &values, &grads, &slots[0], &[], options)?;
+                let update =
+                    optimizer::rmsprop(&control, &values, &grads, &slots[0], &[], options)?;
                 self.state = vec![update.mean_squares];
                 update.params
             }
@@ -181,7 +186,8 @@ impl Optimizer {
         if clip_norm > 0.0 {
             let norm = optimizer::global_norm(&references(&grads))?;
             // min(1, clip / norm), without asking the host.
-            let scale = norm.add_scalar(1e-12)?.reciprocal()?.mul_scalar(clip_norm)?.clamp(0.0, 1.0)?;
+            let scale =
+                norm.add_scalar(1e-12)?.reciprocal()?.mul_scalar(clip_norm)?.clamp(0.0, 1.0)?;
             for grad in &mut grads {
                 *grad = grad.mul(&scale)?;
             }
@@ -198,7 +204,10 @@ impl Optimizer {
             .iter()
             .zip(&self.state)
             .flat_map(|(slot, tensors)| {
-                names.iter().zip(tensors).map(move |(name, tensor)| (format!("{slot}.{name}"), tensor.clone()))
+                names
+                    .iter()
+                    .zip(tensors)
+                    .map(move |(name, tensor)| (format!("{slot}.{name}"), tensor.clone()))
             })
             .collect()
     }

@@ -58,7 +58,12 @@ impl Param {
     ///
     /// Panics on another shape: every caller computes the new value from the old one, or has compared them.
     pub fn set(&self, value: Tensor) {
-        assert_eq!(value.meta(), self.meta(), "{}: a parameter keeps its shape and type", self.name);
+        assert_eq!(
+            value.meta(),
+            self.meta(),
+            "{}: a parameter keeps its shape and type",
+            self.name
+        );
         let value = match self.kind {
             Kind::Trainable => value.detach().tracked(),
             Kind::Buffer => value.detach(),

@@ -52,8 +52,12 @@ impl Schedule {
                 let span = end.saturating_sub(start).max(1) as f64;
                 base * (1.0 - step.saturating_sub(start) as f64 / span).clamp(0.0, 1.0)
             }
-            Schedule::Staircase { every, factor } => base * factor.powf((step / every.max(1)) as f64),
-            Schedule::Geometric { divisor, lowest } => (base / divisor.powf(step as f64)).max(lowest),
+            Schedule::Staircase { every, factor } => {
+                base * factor.powf((step / every.max(1)) as f64)
+            }
+            Schedule::Geometric { divisor, lowest } => {
+                (base / divisor.powf(step as f64)).max(lowest)
+            }
             Schedule::InverseTime { decay } => base / (1.0 + decay * step as f64),
         }
     }

@@ -54,10 +54,18 @@ impl Backward<'_> {
             })
             .collect::<Result<Vec<Tensor>>>()?;
         let output = definition(&inputs)?;
-        let wanted: Vec<&Tensor> =
-            inputs.iter().zip(self.needs).filter(|(_, needed)| **needed).map(|(input, _)| input).collect();
+        let wanted: Vec<&Tensor> = inputs
+            .iter()
+            .zip(self.needs)
+            .filter(|(_, needed)| **needed)
+            .map(|(input, _)| input)
+            .collect();
         let mut grads = grad(&output, Some(self.grad), &wanted, self.graph)?.into_iter();
-        Ok(self.needs.iter().map(|&needed| if needed { grads.next().flatten() } else { None }).collect())
+        Ok(self
+            .needs
+            .iter()
+            .map(|&needed| if needed { grads.next().flatten() } else { None })
+            .collect())
     }
 }
 
@@ -109,7 +117,8 @@ pub fn grad(
             results.insert(tensor.id(), grad.clone());
         }
         let Some(node) = tensor.node() else { continue };
-        let needs: Vec<bool> = node.inputs.iter().map(|input| leads.contains(&input.id())).collect();
+        let needs: Vec<bool> =
+            node.inputs.iter().map(|input| leads.contains(&input.id())).collect();
         if !needs.contains(&true) {
             continue;
         }
@@ -150,7 +159,9 @@ fn paths(y: &Tensor, targets: &HashSet<u64>) -> (Vec<Tensor>, HashSet<u64>) {
     while let Some((tensor, inputs_done)) = stack.pop() {
         let inputs = tensor.node().map_or(&[][..], |node| &node.inputs);
         if inputs_done {
-            if targets.contains(&tensor.id()) || inputs.iter().any(|input| leads.contains(&input.id())) {
+            if targets.contains(&tensor.id())
+                || inputs.iter().any(|input| leads.contains(&input.id()))
+            {
                 leads.insert(tensor.id());
             }
             order.push(tensor);

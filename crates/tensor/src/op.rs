@@ -135,10 +135,8 @@ pub(crate) fn same_float(op: &'static str, inputs: &[Meta]) -> Result<DType> {
 pub(crate) fn integers(op: &'static str, input: Meta) -> Result<()> {
     match input.dtype {
         DType::U32 => Ok(()),
-        other => Err(Error::new(ErrorKind::DType {
-            op,
-            expected: "u32 indices",
-            found: vec![other],
-        })),
+        other => {
+            Err(Error::new(ErrorKind::DType { op, expected: "u32 indices", found: vec![other] }))
+        }
     }
 }

@@ -33,7 +33,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Line {
             name: "oracle",
             available: true,
-            what: format!("{threads} threads, direct loops in f64 accumulation, f32 and f64; slow, for checks"),
+            what: format!(
+                "{threads} threads, direct loops in f64 accumulation, f32 and f64; slow, for checks"
+            ),
         },
         missing("webgpu", "not in this version: the WGSL backend is not written yet"),
         missing("cuda", "not in this version: the CUDA backend is not written yet"),

@@ -3,8 +3,8 @@
 use crate::failure::Result;
 use crate::output;
 use belamy_cpu::cpu;
-use belamy_gan::recipe::{RECIPES, Recipe};
 use belamy_gan::networks;
+use belamy_gan::recipe::{RECIPES, Recipe};
 use belamy_tensor::DType;
 use serde::Serialize;
 
@@ -48,7 +48,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let rows: Vec<Vec<String>> = lines
         .iter()
         .map(|line| {
-            let params = format!("{} + {}", count(line.generator_params), count(line.discriminator_params));
+            let params =
+                format!("{} + {}", count(line.generator_params), count(line.discriminator_params));
             vec![line.name.into(), line.summary.into(), params, line.data.into()]
         })
         .collect();

@@ -40,7 +40,15 @@ fn unary_of<E: Real + Arithmetic>(mut run: Run<'_>) {
         F::Tanh => map_f64(x, y, f64::tanh),
         F::Sigmoid => map_f64(x, y, sigmoid),
         F::Softplus => map_f64(x, y, |x| x.max(0.0) + (-x.abs()).exp().ln_1p()),
-        F::Clamp => map(x, y, |x| if x < low { low } else if x > high { high } else { x }),
+        F::Clamp => map(x, y, |x| {
+            if x < low {
+                low
+            } else if x > high {
+                high
+            } else {
+                x
+            }
+        }),
         F::Within => map(x, y, |x| flag(low <= x && x <= high)),
         F::AddScalar => map(x, y, |x| x.add(low)),
         F::MulScalar => map(x, y, |x| x.mul(low)),
@@ -134,7 +142,8 @@ fn zip<E: Real>(mut run: Run<'_>, f: impl Fn(E, E) -> E + Sync) {
     fill_chunks(y, rows * columns, |start, y| {
         for (row, y) in y.chunks_mut(columns).enumerate() {
             let at = coordinates(start + row * columns, &params.dims);
-            let (p, q) = (&p[offset(&at, &params.strides_0)..], &q[offset(&at, &params.strides_1)..]);
+            let (p, q) =
+                (&p[offset(&at, &params.strides_0)..], &q[offset(&at, &params.strides_1)..]);
             for (column, y) in y.iter_mut().enumerate() {
                 *y = f(p[column * step_p], q[column * step_q]);
             }

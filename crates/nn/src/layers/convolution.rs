@@ -163,7 +163,8 @@ impl ConvTranspose2d {
                 let made = image.map(|side| side * stride);
                 let window = Window::same(stride, made, [kernel, kernel]);
                 let open = |axis: usize, (before, after): (usize, usize)| {
-                    (made[axis] + before + after).saturating_sub((image[axis] - 1) * stride + kernel)
+                    (made[axis] + before + after)
+                        .saturating_sub((image[axis] - 1) * stride + kernel)
                 };
                 (window, (open(0, window.padding.0), open(1, window.padding.1)))
             }

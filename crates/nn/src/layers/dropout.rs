@@ -15,7 +15,10 @@ impl Dropout {
     /// A rate in [0, 1); others are refused.
     pub fn new(rate: f64) -> Result<Dropout> {
         if !(0.0..1.0).contains(&rate) {
-            return Err(Error::argument("dropout", format!("rate {rate} must be at least 0 and below 1")));
+            return Err(Error::argument(
+                "dropout",
+                format!("rate {rate} must be at least 0 and below 1"),
+            ));
         }
         Ok(Dropout { rate })
     }

@@ -119,9 +119,8 @@ impl InstanceNorm {
         place: &mut Placement<'_>,
     ) -> Result<InstanceNorm> {
         let fans = Fans { fan_in: channels, fan_out: channels };
-        let mut start = |name, value| {
-            place.trainable(name, [channels], fans, Initializer::Constant(value))
-        };
+        let mut start =
+            |name, value| place.trainable(name, [channels], fans, Initializer::Constant(value));
         let affine = if affine { Some((start("gamma", 1.0)?, start("beta", 0.0)?)) } else { None };
         Ok(InstanceNorm { affine, epsilon })
     }

@@ -103,14 +103,33 @@ impl Window {
         kernel: &[usize; 2],
         output_padding: (usize, usize),
     ) -> Option<[usize; 2]> {
-        let side = |input: usize, kernel: usize, stride, padding: (usize, usize), dilation, extra| {
-            let reach = kernel.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)?;
-            let full = input.checked_sub(1)?.checked_mul(stride)?.checked_add(reach)?.checked_add(extra)?;
-            full.checked_sub(padding.0.checked_add(padding.1)?).filter(|&side| side > 0)
-        };
+        let side =
+            |input: usize, kernel: usize, stride, padding: (usize, usize), dilation, extra| {
+                let reach = kernel.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)?;
+                let full = input
+                    .checked_sub(1)?
+                    .checked_mul(stride)?
+                    .checked_add(reach)?
+                    .checked_add(extra)?;
+                full.checked_sub(padding.0.checked_add(padding.1)?).filter(|&side| side > 0)
+            };
         Some([
-            side(input[0], kernel[0], self.stride.0, self.padding.0, self.dilation.0, output_padding.0)?,
-            side(input[1], kernel[1], self.stride.1, self.padding.1, self.dilation.1, output_padding.1)?,
+            side(
+                input[0],
+                kernel[0],
+                self.stride.0,
+                self.padding.0,
+                self.dilation.0,
+                output_padding.0,
+            )?,
+            side(
+                input[1],
+                kernel[1],
+                self.stride.1,
+                self.padding.1,
+                self.dilation.1,
+                output_padding.1,
+            )?,
         ])
     }
 
@@ -142,13 +161,18 @@ fn params(
     };
     let groups = window.groups;
     if c != c_group * groups || o % groups != 0 {
-        return refuse(format!("{groups} groups must split {c} input channels into the weight's {c_group}, and {o} outputs evenly"));
+        return refuse(format!(
+            "{groups} groups must split {c} input channels into the weight's {c_group}, and {o} outputs evenly"
+        ));
     }
     if on != n || oc != o {
         return refuse("image and output must agree on N, weight and output on O".into());
     }
     if window.output(&[h, w], &[kh, kw]) != Some([oh, ow]) {
-        return refuse(format!("{window:?} over this image gives {:?} outputs", window.output(&[h, w], &[kh, kw])));
+        return refuse(format!(
+            "{window:?} over this image gives {:?} outputs",
+            window.output(&[h, w], &[kh, kw])
+        ));
     }
     let params = Conv2dParams {
         batch: n as u32,
@@ -175,7 +199,10 @@ fn check_window(op: &'static str, window: &Window) -> Result<()> {
     if window.is_valid() {
         return Ok(());
     }
-    Err(Error::argument(op, format!("{window:?}: strides, dilations and groups must be at least 1")))
+    Err(Error::argument(
+        op,
+        format!("{window:?}: strides, dilations and groups must be at least 1"),
+    ))
 }
 
 /// 2·N·OH·OW·O·KH·KW·C/groups.
@@ -247,7 +274,8 @@ impl Op for Conv2dGradInput {
         check_window(self.name(), &self.window)?;
         let (output, weight) = (inputs[0].shape, inputs[1].shape);
         let (&[n, ..], &[_, _, _, c_group]) = (output.dims(), weight.dims()) else {
-            let rule = "wants an output's cotangent [N, OH, OW, O] and a weight [O, KH, KW, C/groups]";
+            let rule =
+                "wants an output's cotangent [N, OH, OW, O] and a weight [O, KH, KW, C/groups]";
             return Err(Error::shape(self.name(), &[output, weight], rule));
         };
         let channels = c_group.saturating_mul(self.window.groups);
@@ -393,13 +421,16 @@ pub fn conv_transpose2d(
     };
     let groups = window.groups;
     if i != i_group * groups || o % groups != 0 {
-        let rule = format!("{groups} groups must split {i} input channels into the weight's {i_group}, and {o} outputs evenly");
+        let rule = format!(
+            "{groups} groups must split {i} input channels into the weight's {i_group}, and {o} outputs evenly"
+        );
         return Err(Error::shape(OP, &[x.shape(), w.shape()], rule));
     }
     if output_padding.0 >= window.stride.0.max(window.dilation.0)
         || output_padding.1 >= window.stride.1.max(window.dilation.1)
     {
-        let message = format!("output padding {output_padding:?} must be below the stride or the dilation");
+        let message =
+            format!("output padding {output_padding:?} must be below the stride or the dilation");
         return Err(Error::argument(OP, message));
     }
     let Some(image) = window.transposed_output(&[h, width], &[kh, kw], output_padding) else {

@@ -104,9 +104,8 @@ impl Op for Matmul {
     }
 
     fn flop(&self, inputs: &[Meta], output: Meta) -> u64 {
-        let (_, k, _, _) = self
-            .extents(inputs[0].shape, inputs[1].shape)
-            .expect("infer accepted these shapes");
+        let (_, k, _, _) =
+            self.extents(inputs[0].shape, inputs[1].shape).expect("infer accepted these shapes");
         2 * output.shape.elements() as u64 * k as u64
     }
 }
