@@ -360,7 +360,7 @@ fn damaged_runs_are_refused_and_left_as_they_are() {
 
     let plan = std::fs::read_to_string(at("run.toml")).unwrap();
     damage("run.toml", b"", &["run.toml", "damaged"]);
-    damage("run.toml", plan[..plan.len() / 2].as_bytes(), &["run.toml", "damaged in line"]);
+    damage("run.toml", &plan.as_bytes()[..plan.len() / 2], &["run.toml", "damaged in line"]);
     damage("run.toml", plan.replace("seed = 1", "seed = ").as_bytes(), &["run.toml", "line 2"]);
     damage("run.toml", plan.replace("seed = 1", "sede = 1").as_bytes(), &["run.toml", "sede"]);
     damage("run.toml", plan.replace("batch = 150", "batch = 0").as_bytes(), &["run.toml", "batch"]);

@@ -86,8 +86,11 @@ pub fn save(pair: &Pair, folder: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// A weight file's tensors, each with its name.
+type NamedTensors = Vec<(String, Tensor)>;
+
 /// The tensors of each file. Fails, naming the first, if one holds a number that is not finite.
-fn contents(pair: &Pair) -> Result<Vec<(String, Vec<(String, Tensor)>)>> {
+fn contents(pair: &Pair) -> Result<Vec<(String, NamedTensors)>> {
     let file = |stem: &str| format!("{stem}.safetensors");
     let mut contents: Vec<_> = pair
         .networks()

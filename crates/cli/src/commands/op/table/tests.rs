@@ -179,12 +179,11 @@ fn found(name: &str) -> Entry {
     entries().into_iter().find(|entry| entry.name == name).unwrap()
 }
 
-/// (top, bottom), (left, right), and the image made.
-fn same(
-    op: &str,
-    tensors: &str,
-    attributes: &str,
-) -> (Vec<usize>, ((usize, usize), (usize, usize))) {
+/// (top, bottom), (left, right).
+type Padding = ((usize, usize), (usize, usize));
+
+/// The image made, and the padding that `same` came to.
+fn same(op: &str, tensors: &str, attributes: &str) -> (Vec<usize>, Padding) {
     let entry = found(op);
     let given = given(&entry, tensors, attributes);
     let (x, w) = (given.tensor("x"), given.tensor("w"));
