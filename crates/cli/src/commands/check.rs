@@ -55,6 +55,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     } else {
         output::print(&text(&reports, &skipped, seconds))?;
     }
+    verdict(&reports)
+}
+
+/// Fails unless checks were made and all passed.
+fn verdict(reports: &[(String, Report)]) -> Result<()> {
     let failures: usize = reports.iter().map(|(_, report)| report.failures().len()).sum();
     let made: usize = reports.iter().map(|(_, report)| report.total()).sum();
     match (failures, made) {
@@ -243,5 +248,40 @@ impl<'a> Outcome<'a> {
                 .collect(),
             skipped: skipped.iter().map(|device| Skipped { device, why: ABSENT }).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use belamy_tests::Domain;
+
+    #[test]
+    fn an_op_that_is_not_its_definition_fails_with_its_worst_element() {
+        let case = Case::new("relu", "made wrong", |t| t[0].abs())
+            .input(&[2, 3], Domain::Normal)
+            .reference(|t| t[0].relu());
+        let subject = subject(belamy_cpu::cpu());
+        let progress = Progress {
+            waiting: Mutex::new(Waiting::on("checking")),
+            done: AtomicU64::new(0),
+            total: 1,
+        };
+        let report = check(&[case], &subject, &progress);
+        assert_eq!(progress.done.into_inner(), 1);
+        // In both types; all else that was checked of abs is right.
+        assert_eq!(report.failures().len(), 2);
+        let reports = [("cpu".to_owned(), report)];
+        let text = text(&reports, &["cuda"], 1.0);
+        let line = text.lines().find(|line| line.starts_with("FAILED")).unwrap();
+        for word in ["relu/made wrong", "reference on cpu", "at [", "over bound"] {
+            assert!(line.contains(word), "{line}");
+        }
+        assert!(text.contains("2 failed") && text.contains("skipped cuda"), "{text}");
+        assert!(verdict(&reports).is_err());
+        assert!(verdict(&[]).is_err(), "no check is no success");
+        let json = serde_json::to_value(Outcome::new(&reports, &["cuda"], 1.0)).unwrap();
+        assert_eq!(json["failures"], 2);
+        assert_eq!(json["devices"][0]["ops"][0]["failures"][0], &line["FAILED ".len()..]);
     }
 }
