@@ -1,6 +1,6 @@
 //! The list of kernels, and how their parameters travel.
 //!
-//! [`for_each_kernel!`] is the one list in the house. It expands to [`KernelId`] here and to each backend's
+//! [`for_each_kernel!`](crate::for_each_kernel) is the one list in the house. It expands to [`KernelId`] here and to each backend's
 //! dispatch: a backend that lacks a kernel does not compile.
 
 /// Calls `$callback!` with every kernel, grouped by the file (the room) that holds it on each floor.

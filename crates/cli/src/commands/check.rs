@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     /// Ops, or families of ops such as pointwise or pool2d; all if none is named.
     #[arg(value_name = "OP")]
     ops: Vec<String>,
-    /// Check this device only: cpu, oracle, webgpu[:N] or cuda[:N].
+    /// Check this device only: cpu, oracle, webgpu or cuda, with :N for the N-th.
     #[arg(long)]
     device: Option<String>,
     /// Print JSON instead of a table.

@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
-    /// auto, cpu, oracle, webgpu[:N] or cuda[:N].
+    /// auto, cpu, oracle, webgpu or cuda, with :N for the N-th.
     #[arg(long, default_value = "auto")]
     device: String,
 }

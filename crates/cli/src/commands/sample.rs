@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     /// x.png for a grid, x.safetensors for the numbers, DIR/ for a file a sample.
     #[arg(long, value_name = "PATH", default_value = "samples.png")]
     out: PathBuf,
-    /// auto, cpu, oracle, webgpu[:N] or cuda[:N].
+    /// auto, cpu, oracle, webgpu or cuda, with :N for the N-th.
     #[arg(long, default_value = "auto")]
     device: String,
 }

@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     /// Real samples: a folder or file, as the recipe needs.
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
-    /// auto, cpu, oracle, webgpu[:N] or cuda[:N]; a resumed run stays on its own if not given.
+    /// auto, cpu, oracle, webgpu or cuda, with :N for the N-th; a resumed run stays on its own if not given.
     #[arg(long)]
     device: Option<String>,
     /// f32, tf32 or bf16; the CPU trains in f32.

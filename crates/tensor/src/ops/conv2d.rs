@@ -137,7 +137,7 @@ impl Window {
         let Window { stride, dilation, groups, .. } = *self;
         let limit = u32::MAX as usize / 4;
         let small = |(a, b): (usize, usize)| a <= limit && b <= limit;
-        stride.0 * stride.1 * dilation.0 * dilation.1 * groups > 0
+        [stride.0, stride.1, dilation.0, dilation.1, groups].iter().all(|&extent| extent > 0)
             && small(stride)
             && small(dilation)
             && small(self.padding.0)

@@ -47,7 +47,7 @@ pub(crate) struct Arguments {
     /// Take the output's cotangent as `grad_output` from the input, and write `grad_x` for each float tensor x.
     #[arg(long)]
     grad: bool,
-    /// auto, cpu, oracle, webgpu[:N] or cuda[:N].
+    /// auto, cpu, oracle, webgpu or cuda, with :N for the N-th.
     #[arg(long, default_value = "auto")]
     device: String,
     /// List the op, or every op, with its tensors and attributes.
