@@ -68,7 +68,7 @@ pub(crate) struct Arguments {
 
 /// What `belamy train` without a recipe runs: the first recipe, for as many steps as give digits within minutes.
 const FIRST_RECIPE: &str = "mnist-mlp";
-const FIRST_STEPS: u64 = 4_000;
+const FIRST_STEPS: u64 = 3_000;
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     device::limit_threads(arguments.threads)?;
