@@ -403,6 +403,16 @@ pub fn read_plan(out: &Path) -> Result<Plan> {
     Ok(plan)
 }
 
+/// The networks of a run with the generator of its newest checkpoint, for sampling. Fails if there is none yet.
+pub fn open_generator(out: &Path, plan: &Plan, device: &Device) -> Result<Pair> {
+    let mut pair = Pair::new(plan.recipe.clone(), plan.seed, DType::F32, device)?;
+    let checkpoints = out.join("checkpoints");
+    let newest = checkpoint::latest(&checkpoints)?
+        .ok_or_else(|| Error::file(&checkpoints, "there is no checkpoint yet"))?;
+    checkpoint::load_generator(&mut pair, &newest)?;
+    Ok(pair)
+}
+
 /// One line of metrics as it is read back.
 #[derive(Debug, Clone, Copy, Deserialize)]
 struct Line {

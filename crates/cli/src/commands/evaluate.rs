@@ -12,8 +12,8 @@ use belamy_gan::judge::digits::{self, DigitsCard};
 use belamy_gan::judge::lines::{self, LinesCard};
 use belamy_gan::judge::points::{self, PointsCard};
 use belamy_gan::recipe::Source;
-use belamy_gan::{Pair, checkpoint, run};
-use belamy_tensor::{DType, Device};
+use belamy_gan::{Pair, run};
+use belamy_tensor::Device;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -115,12 +115,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         );
         return Err(Failure::usage(message));
     }
-    let mut pair = Pair::new(plan.recipe.clone(), plan.seed, DType::F32, &device)?;
-    let checkpoints = arguments.run.join("checkpoints");
-    let newest = checkpoint::latest(&checkpoints)?.ok_or_else(|| {
-        Failure::new(format!("{}: there is no checkpoint yet", checkpoints.display()))
-    })?;
-    checkpoint::load_generator(&mut pair, &newest)?;
+    let mut pair = run::open_generator(&arguments.run, &plan, &device)?;
     let (preprocessing, classifier, metrics) = match recipe.source {
         Source::Mnist => {
             digits::check(recipe)?;

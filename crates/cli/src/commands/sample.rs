@@ -4,10 +4,10 @@ use crate::device;
 use crate::failure::{Failure, Result};
 use crate::output;
 use belamy_gan::run::{self, noise_for};
-use belamy_gan::{Pair, checkpoint, files, show};
+use belamy_gan::{Pair, files, show};
 use belamy_nn::weights;
+use belamy_tensor::Tensor;
 use belamy_tensor::ops::finite::count_non_finite;
-use belamy_tensor::{DType, Tensor};
 use std::path::{Path, PathBuf};
 
 /// Draws samples from a run's newest checkpoint.
@@ -45,12 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let device = device::find(&arguments.device)?;
     let form = form_of(&arguments.out)?;
     let plan = run::read_plan(&arguments.run)?;
-    let mut pair = Pair::new(plan.recipe.clone(), plan.seed, DType::F32, &device)?;
-    let checkpoints = arguments.run.join("checkpoints");
-    let newest = checkpoint::latest(&checkpoints)?.ok_or_else(|| {
-        Failure::new(format!("{}: there is no checkpoint yet", checkpoints.display()))
-    })?;
-    checkpoint::load_generator(&mut pair, &newest)?;
+    let mut pair = run::open_generator(&arguments.run, &plan, &device)?;
     let (noise, labels) = match &arguments.noise {
         Some(path) => given_noise(path, &pair)?,
         None => {
