@@ -3,33 +3,55 @@
 //! [`for_each_kernel!`](crate::for_each_kernel) is the one list in the house. It expands to [`KernelId`] here and to each backend's
 //! dispatch: a backend that lacks a kernel does not compile.
 
-/// Calls `$callback!` with every kernel, grouped by the file (the room) that holds it on each floor.
+use crate::ops::{
+    concat::*, conv2d::*, finite::*, gather::*, loss::*, matmul::*, norm::*, optimizer::*, pad::*,
+    pointwise::*, pool2d::*, random::*, reduce::*, resize::*, view::*,
+};
+
+/// Calls `$callback!` with every kernel and its parameter struct, grouped by the file (the room) that holds it on each
+/// floor.
 #[macro_export]
 macro_rules! for_each_kernel {
     ($callback:ident) => {
         $callback! {
-            pointwise: [unary, binary, select];
-            reduce: [sum, max_rows, pick, place];
-            view: [broadcast, permute];
-            matmul: [matmul];
-            conv2d: [conv2d, conv2d_grad_input, conv2d_grad_weight];
-            pool2d: [avg_pool2d, avg_pool2d_spread, max_pool2d, max_pool2d_pick, max_pool2d_place];
-            resize: [resize_nearest, resize_nearest_fold, resize_bilinear, resize_bilinear_fold];
-            pad: [pad, crop, reflect_pad, reflect_pad_fold];
-            concat: [concat];
-            gather: [gather_rows, scatter_add_rows];
-            norm: [norm, norm_grad];
-            loss: [bce_with_logits];
-            dropout: [dropout];
-            random: [uniform, normal, bernoulli, integers, shuffled_indices];
-            finite: [count_non_finite];
-            optimizer: [adam, sgd, rmsprop, global_norm];
+            pointwise: [unary(UnaryParams), binary(BroadcastParams), select(BroadcastParams)];
+            reduce: [sum(SumParams), max_rows(RowsParams), pick(RowsParams), place(RowsParams)];
+            view: [broadcast(StridedParams), permute(StridedParams)];
+            matmul: [matmul(MatmulParams)];
+            conv2d: [
+                conv2d(Conv2dParams), conv2d_grad_input(Conv2dParams), conv2d_grad_weight(Conv2dParams)
+            ];
+            pool2d: [
+                avg_pool2d(Pool2dParams), avg_pool2d_spread(Pool2dParams), max_pool2d(Pool2dParams),
+                max_pool2d_pick(Pool2dParams), max_pool2d_place(Pool2dParams)
+            ];
+            resize: [
+                resize_nearest(ResizeParams), resize_nearest_fold(ResizeParams),
+                resize_bilinear(ResizeParams), resize_bilinear_fold(ResizeParams)
+            ];
+            pad: [
+                pad(PadParams), crop(PadParams),
+                reflect_pad(ReflectPadParams), reflect_pad_fold(ReflectPadParams)
+            ];
+            concat: [concat(ConcatParams)];
+            gather: [gather_rows(GatherParams), scatter_add_rows(GatherParams)];
+            norm: [norm(NormParams), norm_grad(NormParams)];
+            loss: [bce_with_logits(LossParams)];
+            dropout: [dropout(DrawParams)];
+            random: [
+                uniform(DrawParams), normal(DrawParams), bernoulli(DrawParams), integers(DrawParams),
+                shuffled_indices(ShuffleParams)
+            ];
+            finite: [count_non_finite(FiniteParams)];
+            optimizer: [
+                adam(AdamParams), sgd(SgdParams), rmsprop(RmspropParams), global_norm(GlobalNormParams)
+            ];
         }
     };
 }
 
 macro_rules! kernel_ids {
-    ($($family:ident: [$($kernel:ident),* $(,)?];)*) => {
+    ($($family:ident: [$($kernel:ident($params:ident)),* $(,)?];)*) => {
         /// A kernel, by the name it has in Rust, CUDA and WGSL.
         #[allow(non_camel_case_types, missing_docs, reason = "a kernel has one spelling in three languages")]
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -48,6 +70,11 @@ macro_rules! kernel_ids {
             /// The file stem of the room that holds it on each floor.
             pub fn family(self) -> &'static str {
                 match self { $($(KernelId::$kernel => stringify!($family),)*)* }
+            }
+
+            /// The fields of the kernel's parameter struct.
+            pub fn layout(self) -> &'static Layout {
+                match self { $($(KernelId::$kernel => &$params::LAYOUT,)*)* }
             }
         }
     };
@@ -69,6 +96,17 @@ pub struct Params {
     pub integers: [u32; MAX_INTEGERS],
     /// Slopes, epsilons, rates. Kept in f64 so that f64 runs are f64 throughout; GPUs take them as f32.
     pub scalars: [f64; MAX_SCALARS],
+}
+
+/// The fields of a parameter struct, in order: what a device's struct of the same name must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The struct's name.
+    pub name: &'static str,
+    /// Each integer field and how many 32-bit words it takes: 1, or an array's length.
+    pub integers: &'static [(&'static str, usize)],
+    /// Each scalar field.
+    pub scalars: &'static [&'static str],
 }
 
 /// Declares a kernel's parameter struct: named fields on this side, one flat block on the device's.
@@ -93,6 +131,13 @@ macro_rules! kernel_params {
         pub struct $name { $(pub $integer: $kind,)* $(pub $scalar: f64,)* }
 
         impl $name {
+            /// The fields, for devices to lay them out their own way.
+            pub const LAYOUT: $crate::kernel::Layout = $crate::kernel::Layout {
+                name: stringify!($name),
+                integers: &[$((stringify!($integer), size_of::<$kind>() / 4),)*],
+                scalars: &[$(stringify!($scalar),)*],
+            };
+
             /// The flat form.
             #[allow(unused_mut, unused_variables, unused_assignments)]
             pub fn encode(&self) -> $crate::kernel::Params {

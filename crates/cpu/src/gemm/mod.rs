@@ -371,16 +371,21 @@ fn for_each_chunk<T: Send>(
     parallel: bool,
     slice: &mut [T],
     size: usize,
-    work: impl Fn(usize, &mut [T]) + Sync + Send,
+    work: impl Fn(usize, &mut [T]) + Sync,
 ) {
     if parallel && slice.len() > size {
-        // One chunk a job: a thread that is late is relieved of single chunks.
-        slice
-            .par_chunks_mut(size)
-            .enumerate()
-            .with_max_len(1)
-            .for_each(|(index, chunk)| work(index, chunk));
+        spread_single(slice, size, &work);
     } else {
         slice.chunks_mut(size).enumerate().for_each(|(index, chunk)| work(index, chunk));
     }
+}
+
+/// One chunk a job: a thread that is late is relieved of single chunks. `work` is a pointer so that rayon's machinery
+/// is compiled once an element type.
+fn spread_single<T: Send>(slice: &mut [T], size: usize, work: &(dyn Fn(usize, &mut [T]) + Sync)) {
+    slice
+        .par_chunks_mut(size)
+        .enumerate()
+        .with_max_len(1)
+        .for_each(|(index, chunk)| work(index, chunk));
 }

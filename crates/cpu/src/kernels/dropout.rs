@@ -19,7 +19,7 @@ fn dropout_of<E: Real + Mul<Output = E>>(mut run: Run<'_>) {
     let (x, counter) = (run.input::<E>(0), run.input::<u32>(1));
     let dropped = threshold(params.a);
     let (zero, scale) = (E::from_f64(0.0), E::from_f64(1.0 / (1.0 - params.a)));
-    fill_runs(run.output::<E>(), &params, counter, |at, words, y| {
+    fill_runs(run.output::<E>(), &params, counter, &|at, words: &[u32], y: &mut [E]| {
         for ((y, &x), word) in y.iter_mut().zip(&x[at..]).zip(words) {
             // Scaled before it is chosen: a choice of two numbers needs no branch, which no processor could foresee.
             let kept = x * scale;

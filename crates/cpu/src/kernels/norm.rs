@@ -14,7 +14,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::{Real, Run, SERIAL_ELEMENTS, for_real};
+use super::{Real, Run, SERIAL_ELEMENTS, for_real, spread};
 use belamy_tensor::ops::norm::NormParams;
 use rayon::prelude::*;
 
@@ -85,8 +85,8 @@ impl Extents {
     fn fill_rows<E: Real>(self, output: &mut [E], row: impl Fn(usize, usize, &mut [E]) + Sync) {
         let Extents { rows, channels, .. } = self;
         let block = (4 * SERIAL_ELEMENTS / channels).max(1);
-        output.par_chunks_mut(rows * channels).enumerate().for_each(|(group, output)| {
-            output.par_chunks_mut(block * channels).enumerate().for_each(|(index, output)| {
+        spread(output, rows * channels, &|group, output| {
+            spread(output, block * channels, &|index, output| {
                 let first = group * rows + index * block;
                 for (offset, output) in output.chunks_exact_mut(channels).enumerate() {
                     row((first + offset) * channels, group * channels, output);

@@ -39,7 +39,7 @@ impl Arithmetic for f64 {
 fn for_each_chunk<E: Real, const STATES: usize>(
     inputs: &[&Storage],
     outputs: &mut [&mut Storage],
-    body: impl Fn(Chunk<'_, E, STATES>) + Sync + Send,
+    body: &(dyn Fn(Chunk<'_, E, STATES>) + Sync),
 ) {
     let tensors = outputs.len() / (1 + STATES);
     let list = |list: usize| &inputs[1 + list * tensors..][..tensors];
@@ -111,7 +111,7 @@ fn adam_of<E: Arithmetic>(mut run: Run<'_>) {
     let [size, scale, epsilon, decay] = [size, scale, p.epsilon, p.weight_decay].map(E::from_f64);
     let [keep_1, take_1] = [p.beta_1, 1.0 - p.beta_1].map(E::from_f64);
     let [keep_2, take_2] = [p.beta_2, 1.0 - p.beta_2].map(E::from_f64);
-    for_each_chunk::<E, 2>(&run.inputs, &mut run.outputs, |chunk| {
+    for_each_chunk::<E, 2>(&run.inputs, &mut run.outputs, &|chunk| {
         let Chunk { param, grad, state: [m, v], new_param, new_state: [new_m, new_v] } = chunk;
         // One length for all, so that the loop needs no bounds checks.
         let len = new_param.len();
@@ -137,7 +137,7 @@ fn sgd_of<E: Arithmetic>(mut run: Run<'_>) {
     let rate = E::from_f64(control::<E>(&run).1);
     let [momentum, decay] = [p.momentum, p.weight_decay].map(E::from_f64);
     if p.momentum == 0.0 {
-        for_each_chunk::<E, 0>(&run.inputs, &mut run.outputs, |chunk| {
+        for_each_chunk::<E, 0>(&run.inputs, &mut run.outputs, &|chunk| {
             let old = chunk.param.iter().zip(chunk.grad);
             for (new_param, (&param, &grad)) in chunk.new_param.iter_mut().zip(old) {
                 *new_param = param - rate * (grad + decay * param);
@@ -150,7 +150,7 @@ fn sgd_of<E: Arithmetic>(mut run: Run<'_>) {
         0 => (E::from_f64(0.0), E::from_f64(1.0)),
         _ => (E::from_f64(1.0), momentum),
     };
-    for_each_chunk::<E, 1>(&run.inputs, &mut run.outputs, |chunk| {
+    for_each_chunk::<E, 1>(&run.inputs, &mut run.outputs, &|chunk| {
         let Chunk { param, grad, state: [u], new_param, new_state: [new_u] } = chunk;
         let len = new_param.len();
         let (param, grad, u, new_u) = (&param[..len], &grad[..len], &u[..len], &mut new_u[..len]);
@@ -180,7 +180,7 @@ fn rmsprop_of<E: Arithmetic>(mut run: Run<'_>) {
     let [inside, outside, under, beside] = [inside, outside, under, beside].map(E::from_f64);
     let direction = move |g: E, s: E| inside * g / ((s + under).sqrt() + beside);
     if p.momentum == 0.0 {
-        for_each_chunk::<E, 1>(&run.inputs, &mut run.outputs, |chunk| {
+        for_each_chunk::<E, 1>(&run.inputs, &mut run.outputs, &|chunk| {
             let Chunk { param, grad, state: [s], new_param, new_state: [new_s] } = chunk;
             let len = new_param.len();
             let (param, grad, s, new_s) =
@@ -194,7 +194,7 @@ fn rmsprop_of<E: Arithmetic>(mut run: Run<'_>) {
         });
         return;
     }
-    for_each_chunk::<E, 2>(&run.inputs, &mut run.outputs, |chunk| {
+    for_each_chunk::<E, 2>(&run.inputs, &mut run.outputs, &|chunk| {
         let Chunk { param, grad, state: [s, u], new_param, new_state: [new_s, new_u] } = chunk;
         let len = new_param.len();
         let (param, grad, s, u) = (&param[..len], &grad[..len], &s[..len], &u[..len]);

@@ -32,7 +32,7 @@ pub(super) fn fill_runs<E: Element>(
     output: &mut [E],
     params: &DrawParams,
     counter: &[u32],
-    fill: impl Fn(usize, &[u32], &mut [E]) + Sync,
+    fill: &(dyn Fn(usize, &[u32], &mut [E]) + Sync),
 ) {
     let seed = u64::from(params.seed[0]) | u64::from(params.seed[1]) << 32;
     let draws = Draws { seed, stream: params.stream, step: counter[0] };
@@ -62,7 +62,7 @@ pub(super) fn fill_runs<E: Element>(
 fn fill_words<E: Element>(mut run: Run<'_>, value: impl Fn(u32) -> E + Sync) {
     let params = DrawParams::decode(&run.params);
     let counter = run.input::<u32>(0);
-    fill_runs(run.output::<E>(), &params, counter, |_, words, output| {
+    fill_runs(run.output::<E>(), &params, counter, &|_, words: &[u32], output: &mut [E]| {
         output.iter_mut().zip(words).for_each(|(element, &word)| *element = value(word));
     });
 }
@@ -90,7 +90,7 @@ pub(super) fn normal(run: Run<'_>) {
 fn normal_of<E: Real>(mut run: Run<'_>) {
     let params = DrawParams::decode(&run.params);
     let counter = run.input::<u32>(0);
-    fill_runs(run.output::<E>(), &params, counter, |_, words, output| {
+    fill_runs(run.output::<E>(), &params, counter, &|_, words: &[u32], output: &mut [E]| {
         for (output, words) in output.chunks_mut(2).zip(words.chunks_exact(2)) {
             let normals = philox::normal_pair(words[0], words[1]);
             for (element, z) in output.iter_mut().zip(normals) {
