@@ -44,6 +44,7 @@ fn measure(name: &str, batch: Option<usize>) -> Result<(), Box<dyn std::error::E
     let mut step = || -> Result<f64, Box<dyn std::error::Error>> {
         let start = Instant::now();
         let measures = pair.step(&mut batches)?;
+        pair.verify(&mut batches)?;
         measures.loss_d.item()?;
         measures.loss_g.item()?;
         Ok(start.elapsed().as_secs_f64() * 1e3)

@@ -181,6 +181,7 @@ fn replay(name: &str, mut recipe: Recipe, dtype: DType, device: &Device) -> Resu
             draws: 0,
         };
         let measures = pair.step(&mut batches)?;
+        pair.verify(&mut batches)?;
         for (found, wanted) in [(&measures.loss_d, loss_d[step]), (&measures.loss_g, loss_g[step])]
         {
             worst.loss = larger(worst.loss, (found.item()? - wanted).abs() / wanted.abs());

@@ -3,21 +3,31 @@
 use crate::failure::{Failure, Result};
 use belamy_tensor::Device;
 
-/// The device of a name: `auto` is the best that this build and machine have.
+/// The device of a name. `auto` is the CPU: no other backend has been measured to be faster on a machine that is not
+/// known beforehand.
 pub(crate) fn find(name: &str) -> Result<Device> {
     let (kind, index) = name.split_once(':').unwrap_or((name, "0"));
-    if index.parse::<u32>().is_err() {
+    let Ok(number) = index.parse::<u32>() else {
         return Err(Failure::usage(format!("--device {name}: {index:?} is not a device number")));
-    }
+    };
     match kind {
-        "auto" | "cpu" if index == "0" => Ok(belamy_cpu::cpu()),
-        "oracle" if index == "0" => Ok(belamy_cpu::oracle()),
-        "webgpu" | "cuda" => {
-            let message = format!(
-                "--device {name}: this build has no {kind} backend; `belamy devices` lists what it has"
-            );
-            Err(Failure::usage(message))
+        "auto" | "cpu" if number == 0 => Ok(belamy_cpu::cpu()),
+        "oracle" if number == 0 => Ok(belamy_cpu::oracle()),
+        #[cfg(feature = "webgpu")]
+        "webgpu" => {
+            let options = belamy_webgpu::Options { index: number, ..Default::default() };
+            belamy_webgpu::open(options)
+                .map_err(|error| Failure::new(format!("--device {name}: {error}")))
         }
+        #[cfg(not(feature = "webgpu"))]
+        "webgpu" => Err(absent(name, kind)),
+        #[cfg(feature = "cuda")]
+        "cuda" => match belamy_cuda::open(number) {
+            Ok(cuda) => Ok(Device::new(cuda)),
+            Err(why) => Err(Failure::new(format!("--device {name}: {why}"))),
+        },
+        #[cfg(not(feature = "cuda"))]
+        "cuda" => Err(absent(name, kind)),
         "auto" | "cpu" | "oracle" => {
             Err(Failure::usage(format!("--device {name}: there is only one {kind}")))
         }
@@ -27,6 +37,12 @@ pub(crate) fn find(name: &str) -> Result<Device> {
             Err(Failure::usage(format!("there is no device {kind:?}; {hint}")))
         }
     }
+}
+
+#[cfg(not(all(feature = "cuda", feature = "webgpu")))]
+fn absent(name: &str, kind: &str) -> Failure {
+    let has = "`belamy devices` lists what it has";
+    Failure::usage(format!("--device {name}: this build has no {kind} backend; {has}"))
 }
 
 /// More threads than any machine has cores only cost memory.

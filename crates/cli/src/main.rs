@@ -39,6 +39,8 @@ enum Command {
     Evaluate(commands::evaluate::Arguments),
     Import(commands::import::Arguments),
     Devices(commands::devices::Arguments),
+    #[cfg(feature = "cuda")]
+    Kernels(commands::kernels::Arguments),
     Check(commands::check::Arguments),
     Op(commands::op::Arguments),
 }
@@ -56,6 +58,8 @@ fn main() -> ExitCode {
         Command::Evaluate(arguments) => commands::evaluate::run(&arguments),
         Command::Import(arguments) => commands::import::run(&arguments),
         Command::Devices(arguments) => commands::devices::run(&arguments),
+        #[cfg(feature = "cuda")]
+        Command::Kernels(arguments) => commands::kernels::run(&arguments),
         Command::Check(arguments) => commands::check::run(&arguments),
         Command::Op(arguments) => commands::op::run(&arguments),
     };

@@ -33,6 +33,19 @@ pub struct Pair {
     pub step: u64,
     device: Device,
     dtype: DType,
+    unverified: Option<Unverified>,
+}
+
+/// The steps since the last [`Pair::verify`].
+#[derive(Debug)]
+struct Unverified {
+    /// The weights before the first of them, by reference.
+    weights: Vec<Tensor>,
+    generator_optimizer: Optimizer,
+    discriminator_optimizer: Optimizer,
+    average: Option<Average>,
+    /// How many numbers of each step are not finite, on the device.
+    counts: Vec<Tensor>,
 }
 
 /// What a step measured, on the device: reading it waits for the device, so it is read only when it is shown.
@@ -70,6 +83,7 @@ impl Pair {
             step: 0,
             device: device.clone(),
             dtype,
+            unverified: None,
         })
     }
 
@@ -85,20 +99,58 @@ impl Pair {
 
     /// One step: k discriminator updates, each on fresh data and noise, then one of the generator.
     ///
-    /// Fails with the first op or layer that is not finite, leaving the networks as they were before the step.
+    /// Reads nothing back from the device: whether all numbers are finite is for [`Pair::verify`] to say, which must
+    /// be called before anything is made of the result.
     pub fn step(&mut self, batches: &mut dyn Batches) -> Result<Measures> {
-        let before = self.snapshot();
-        let measures = self.update(batches)?;
+        if self.unverified.is_none() {
+            self.unverified = Some(Unverified {
+                weights: self.snapshot(),
+                generator_optimizer: self.generator_optimizer.clone(),
+                discriminator_optimizer: self.discriminator_optimizer.clone(),
+                average: self.average.clone(),
+                counts: Vec::new(),
+            });
+        }
+        let measures = self.advance(batches)?;
         let mut watched = vec![measures.loss_d.clone(), measures.loss_g.clone()];
         watched.extend(self.networks().flat_map(|network| network.trainable()).map(|p| p.value()));
-        let watched: Vec<&Tensor> = watched.iter().collect();
-        if count_non_finite(&watched)?.item()? > 0.0 {
-            let after = self.snapshot();
-            self.restore(&before);
-            let place = self.first_non_finite(batches, &after)?;
-            self.restore(&before);
-            return Err(Error::NotFinite { step: self.step + 1, place });
+        let count = count_non_finite(&watched.iter().collect::<Vec<_>>())?;
+        self.unverified.iter_mut().for_each(|steps| steps.counts.push(count.clone()));
+        Ok(measures)
+    }
+
+    /// Waits for the steps made since the last call. If a number of theirs is not finite, goes back to the last good
+    /// step, repeats those that were good, and fails with the first op or layer of the bad one: a step is a function
+    /// of its number and the state before it.
+    pub fn verify(&mut self, batches: &mut dyn Batches) -> Result<()> {
+        let Some(steps) = self.unverified.take() else { return Ok(()) };
+        let mut bad = None;
+        for (index, count) in steps.counts.iter().enumerate() {
+            if count.item()? > 0.0 {
+                bad = Some(index);
+                break;
+            }
         }
+        let Some(bad) = bad else { return Ok(()) };
+        self.restore(&steps.weights);
+        self.generator_optimizer = steps.generator_optimizer;
+        self.discriminator_optimizer = steps.discriminator_optimizer;
+        self.average = steps.average;
+        self.step -= steps.counts.len() as u64;
+        for _ in 0..bad {
+            self.advance(batches)?;
+        }
+        let before = self.snapshot();
+        self.update(batches)?;
+        let after = self.snapshot();
+        self.restore(&before);
+        let place = self.first_non_finite(batches, &after)?;
+        self.restore(&before);
+        Err(Error::NotFinite { step: self.step + 1, place })
+    }
+
+    fn advance(&mut self, batches: &mut dyn Batches) -> Result<Measures> {
+        let measures = self.update(batches)?;
         if let Some(average) = &mut self.average {
             average.update(&self.generator)?;
         }

@@ -217,12 +217,19 @@ impl Run {
         observer.started(&self.plan, self.pair.step);
         let steps = self.plan.recipe.steps;
         let mut drawn = None;
+        let at_once = matches!(self.pair.device().id().name, "cpu" | "oracle");
         while self.pair.step < steps && !stop.load(Ordering::Relaxed) {
             let measures = self.pair.step(&mut self.batches)?;
             let step = self.pair.step;
-            observer.stepped(step);
             let due = |every: u64| every > 0 && step.is_multiple_of(every);
-            if due(self.plan.log_every) || step == steps || step == 1 {
+            let shown = due(self.plan.log_every) || step == steps || step == 1;
+            let kept = due(self.plan.sample_every) || due(self.plan.checkpoint_every);
+            // Looking is free on the CPU; another device would have to be waited for.
+            if at_once || shown || kept {
+                self.pair.verify(&mut self.batches)?;
+            }
+            observer.stepped(step);
+            if shown {
                 let now = Instant::now();
                 let seconds = self.seconds_before + (now - start).as_secs_f64();
                 let elapsed = (now - last_line.1).as_secs_f64().max(1e-9);
@@ -240,6 +247,7 @@ impl Run {
                 self.save()?;
             }
         }
+        self.pair.verify(&mut self.batches)?;
         let step = self.pair.step;
         if self.saved != Some(step) {
             self.save()?;

@@ -6,7 +6,7 @@ use belamy_tensor::{Result, Tensor};
 /// `average = decay · average + (1 − decay) · weight`, for every trainable parameter of one network.
 ///
 /// Running statistics are copied, not averaged.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Average {
     decay: f64,
     values: Vec<Tensor>,

@@ -93,7 +93,7 @@ pub struct Settings {
 }
 
 /// The state of an optimiser over one network's trainable parameters.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Optimizer {
     settings: Settings,
     /// Updates made so far.

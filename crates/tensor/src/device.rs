@@ -42,6 +42,28 @@ pub trait Backend: fmt::Debug + Send + Sync {
     fn synchronize(&self) -> Result<()>;
 }
 
+/// A backend that somebody else keeps a handle of too.
+impl<B: Backend + ?Sized> Backend for Arc<B> {
+    fn id(&self) -> DeviceId {
+        (**self).id()
+    }
+    fn alloc(&self, dtype: DType, elements: usize) -> Result<Buffer> {
+        (**self).alloc(dtype, elements)
+    }
+    fn write(&self, buffer: &mut Buffer, bytes: &[u8]) -> Result<()> {
+        (**self).write(buffer, bytes)
+    }
+    fn read(&self, buffer: &Buffer, bytes: &mut [u8]) -> Result<()> {
+        (**self).read(buffer, bytes)
+    }
+    fn launch(&self, call: Call<'_>) -> Result<()> {
+        (**self).launch(call)
+    }
+    fn synchronize(&self) -> Result<()> {
+        (**self).synchronize()
+    }
+}
+
 /// A kernel to run and what it runs on.
 #[derive(Debug)]
 pub struct Call<'a> {

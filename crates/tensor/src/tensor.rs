@@ -182,7 +182,8 @@ impl Tensor {
         self.0.id
     }
 
-    pub(crate) fn buffer(&self) -> &Buffer {
+    /// The memory, for a backend to record what a replayed step reads and writes.
+    pub fn buffer(&self) -> &Buffer {
         &self.0.buffer
     }
 

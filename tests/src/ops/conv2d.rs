@@ -194,6 +194,8 @@ fn large() -> Vec<Geometry> {
             Window::same(2, [14, 14], [5, 5]),
         ),
         geometry("large 1x1", 2, [12, 12], 33, 31, [1, 1], Window::default()),
+        geometry("large to few channels", 2, [20, 20], 8, 3, [3, 3], Window::new(1, 1)),
+        geometry("large few to few channels", 2, [20, 19], 5, 2, [3, 3], Window::new(1, 1)),
         geometry("large few channels", 2, [28, 28], 1, 32, [4, 4], Window::new(2, 1)),
         geometry("large groups", 2, [12, 10], 16, 24, [3, 3], window([2, 1], even(1), [1, 2], 4)),
         geometry(

@@ -98,6 +98,8 @@ pub fn cases() -> Vec<Case> {
             plain(17, 13, 33);
             plain(67, 131, 71);
             plain(129, 257, 48);
+            // Few results of many terms: kernels split the sum.
+            plain(20, 700, 30);
             let mut batched = |batched_a, batched_b, m, k, n| {
                 let sizes = Sizes { batch: Some(3), m, k, n, batched_a, batched_b };
                 cases.push(matmul_case(sizes, transpose_a, transpose_b));

@@ -116,6 +116,14 @@ fn subject(device: Device) -> Subject {
     match device.id().name {
         "oracle" => Subject::cpu(belamy_cpu::poisoned(false)),
         "cpu" => Subject::cpu(belamy_cpu::poisoned(true)),
+        // Every access checked, and memory full of NaN between canaries.
+        #[cfg(feature = "webgpu")]
+        "webgpu" => {
+            let options =
+                belamy_webgpu::Options { index: device.id().index, checked: true, canaries: true };
+            let device = belamy_webgpu::open(options).unwrap_or(device);
+            Subject { device, dtypes: vec![DType::F32], threaded: false }
+        }
         _ => Subject { device, dtypes: vec![DType::F32], threaded: false },
     }
 }
@@ -152,7 +160,7 @@ fn check(cases: &[Case], subject: &Subject, progress: &Progress) -> Report {
 }
 
 /// Why a device is not here.
-const ABSENT: &str = "this build has no such backend";
+const ABSENT: &str = "not on this machine: `belamy devices` says why";
 
 /// The table: a line an op, a column a kind of check, over all devices; then what failed.
 fn text(reports: &[(String, Report)], skipped: &[&str], seconds: f64) -> String {

@@ -15,7 +15,7 @@ pub(crate) struct Arguments {
 
 #[derive(Serialize)]
 struct Line {
-    name: &'static str,
+    name: String,
     available: bool,
     what: String,
 }
@@ -23,23 +23,22 @@ struct Line {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let set = belamy_cpu::instruction_set();
-    let missing = |name, what: &str| Line { name, available: false, what: what.to_owned() };
-    let lines = [
+    let mut lines = vec![
         Line {
-            name: "cpu",
+            name: "cpu".to_owned(),
             available: true,
             what: format!("{threads} threads, {set} kernels, f32 and f64; the default"),
         },
         Line {
-            name: "oracle",
+            name: "oracle".to_owned(),
             available: true,
             what: format!(
                 "{threads} threads, direct loops in f64 accumulation, f32 and f64; slow, for checks"
             ),
         },
-        missing("webgpu", "not in this version: the WGSL backend is not written yet"),
-        missing("cuda", "not in this version: the CUDA backend is not written yet"),
     ];
+    lines.extend(webgpu());
+    lines.extend(cuda());
     if arguments.json {
         return output::print_json(&lines);
     }
@@ -47,8 +46,76 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         .iter()
         .map(|line| {
             let state = if line.available { "available" } else { "missing" };
-            vec![line.name.to_owned(), state.to_owned(), line.what.clone()]
+            vec![line.name.clone(), state.to_owned(), line.what.clone()]
         })
         .collect();
     output::print(&output::table(&rows, &[]))
+}
+
+fn missing(name: &str, what: &str) -> Line {
+    Line { name: name.to_owned(), available: false, what: what.to_owned() }
+}
+
+/// A line for each adapter, or one that says how to get one.
+#[cfg(feature = "webgpu")]
+fn webgpu() -> Vec<Line> {
+    let adapters = belamy_webgpu::adapter::adapters();
+    if adapters.is_empty() {
+        let what = "no adapter: install a GPU's Vulkan driver, or the software one of the Debian package \
+                    mesa-vulkan-drivers";
+        return vec![missing("webgpu", what)];
+    }
+    adapters
+        .into_iter()
+        .map(|adapter| Line {
+            name: match adapter.index {
+                0 => "webgpu".to_owned(),
+                index => format!("webgpu:{index}"),
+            },
+            available: true,
+            what: format!(
+                "{}, {}, {} through {}, f32",
+                adapter.name, adapter.kind, adapter.driver, adapter.interface
+            ),
+        })
+        .collect()
+}
+
+#[cfg(not(feature = "webgpu"))]
+fn webgpu() -> Vec<Line> {
+    vec![missing("webgpu", "not in this build: build it with --features webgpu")]
+}
+
+/// A line for each device, or one that says why there is none.
+#[cfg(feature = "cuda")]
+fn cuda() -> Vec<Line> {
+    let found = match belamy_cuda::devices() {
+        Ok(found) if found.is_empty() => {
+            return vec![missing("cuda", "the driver finds no device")];
+        }
+        Ok(found) => found,
+        Err(why) => return vec![missing("cuda", &why)],
+    };
+    found
+        .into_iter()
+        .map(|found| Line {
+            name: match found.index {
+                0 => "cuda".to_owned(),
+                index => format!("cuda:{index}"),
+            },
+            available: true,
+            what: format!(
+                "{}, {:.0} GiB, compute capability {}.{}, f32",
+                found.name,
+                found.memory as f64 / f64::from(1 << 30),
+                found.capability.0,
+                found.capability.1
+            ),
+        })
+        .collect()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda() -> Vec<Line> {
+    vec![missing("cuda", "not in this build: build it with --features cuda")]
 }

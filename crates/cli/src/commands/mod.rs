@@ -4,6 +4,8 @@ pub(crate) mod check;
 pub(crate) mod devices;
 pub(crate) mod evaluate;
 pub(crate) mod import;
+#[cfg(feature = "cuda")]
+pub(crate) mod kernels;
 pub(crate) mod op;
 pub(crate) mod recipes;
 pub(crate) mod sample;

@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
     /// Go on with the run in this folder, from its newest checkpoint.
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
-    /// Set a field of the recipe: key=value, with dots into tables: labels.real=1.
+    /// Set a field of the recipe: key=value, with dots into tables: labels.real=1; preset=lecture or preset=fixed for many at once.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// A line of metrics each N steps.

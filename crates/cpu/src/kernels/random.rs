@@ -26,13 +26,16 @@ fn run_of_blocks(draws: &Draws, sample: u32, first: u32) -> [u32; 4 * RUN] {
     std::array::from_fn(|index| lanes[index % 4][index / 4])
 }
 
+/// Makes elements from words: where the first one stands, the words, and the elements.
+type Fill<'a, E> = dyn Fn(usize, &[u32], &mut [E]) + Sync + 'a;
+
 /// Hands out an output in pieces of one sample, each with its place and the words that its elements are made from:
 /// whole blocks, beginning with its first element's.
 pub(super) fn fill_runs<E: Element>(
     output: &mut [E],
     params: &DrawParams,
     counter: &[u32],
-    fill: &(dyn Fn(usize, &[u32], &mut [E]) + Sync),
+    fill: &Fill<'_, E>,
 ) {
     let seed = u64::from(params.seed[0]) | u64::from(params.seed[1]) << 32;
     let draws = Draws { seed, stream: params.stream, step: counter[0] };

@@ -1,0 +1,504 @@
+//! The driver of a real GPU: one context, one stream, memory from a pool, graphs.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `pool` | memory by size class, kept for the next step, and apart for a recorded one |
+//! | `staging` | pinned host memory through which uploads run while the host goes on |
+//! | `modules` | families loaded at first use, their entry points by name |
+//!
+//! Everything goes to one stream of its own: the legacy stream cannot be recorded, and with one stream no events are
+//! needed between launches. A kernel's fault is seen by a later call, whichever it is; the error names the kernels that
+//! ran since the last wait. With `BELAMY_CUDA_SYNC=1` each launch is waited for, and the error names the one.
+
+mod modules;
+mod pool;
+mod staging;
+
+use crate::Cuda;
+use crate::driver::{Counters, Driver, Launch, Packed, Replay};
+use belamy_tensor::DeviceId;
+use cudarc::driver::result::{self, DriverError};
+use cudarc::driver::sys;
+use modules::Modules;
+use pool::Pool;
+use staging::Staging;
+use std::ffi::CString;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// A CUDA device of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its number, as [`open`] takes it.
+    pub index: u32,
+    /// What its maker calls it.
+    pub name: String,
+    /// Its memory, in bytes.
+    pub memory: usize,
+    /// Its compute capability, major and minor.
+    pub capability: (u32, u32),
+}
+
+fn start() -> Result<(), String> {
+    static STARTED: OnceLock<Result<(), String>> = OnceLock::new();
+    STARTED
+        .get_or_init(|| {
+            // SAFETY: it opens libraries by name; the driver's initialisers do nothing that matters here.
+            if !unsafe { sys::is_culib_present() } {
+                return Err("no CUDA driver is installed (libcuda was not found)".into());
+            }
+            result::init()
+                .map_err(|error| format!("the CUDA driver finds no device: {}", text(error)))
+        })
+        .clone()
+}
+
+/// What the driver says of an error.
+fn text(error: DriverError) -> String {
+    let told = |text: Result<&std::ffi::CStr, DriverError>| {
+        text.map_or_else(|_| format!("{:?}", error.0), |text| text.to_string_lossy().into_owned())
+    };
+    format!("{} ({})", told(error.error_string()), told(error.error_name()))
+}
+
+/// The CUDA devices of this machine, or a sentence that says why there are none.
+pub fn devices() -> Result<Vec<Found>, String> {
+    start()?;
+    let count = result::device::get_count().map_err(text)?;
+    (0..count).map(|index| found(index).map_err(text)).collect()
+}
+
+fn found(index: i32) -> Result<Found, DriverError> {
+    use sys::CUdevice_attribute as Attribute;
+    let device = result::device::get(index)?;
+    // SAFETY: the device was just returned by the driver.
+    let (memory, major, minor) = unsafe {
+        (
+            result::device::total_mem(device)?,
+            result::device::get_attribute(
+                device,
+                Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+            )?,
+            result::device::get_attribute(
+                device,
+                Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+            )?,
+        )
+    };
+    let name = result::device::get_name(device)?;
+    Ok(Found { index: index as u32, name, memory, capability: (major as u32, minor as u32) })
+}
+
+/// Opens a device by its number. Fails with a sentence where there is no driver, no such device, or it is not usable.
+pub fn open(index: u32) -> Result<Cuda, String> {
+    let found = devices()?;
+    let Some(found) = found.iter().find(|found| found.index == index) else {
+        return Err(format!("there is no CUDA device {index}: this machine has {}", found.len()));
+    };
+    let gpu =
+        Gpu::new(found.clone()).map_err(|error| format!("{}: {}", found.name, text(error)))?;
+    Ok(Cuda::new(Arc::new(Handle(Arc::new(gpu)))))
+}
+
+/// The last kernels that are remembered for an error's message.
+const REMEMBERED: usize = 32;
+
+/// A device that is open.
+struct Gpu {
+    found: Found,
+    device: sys::CUdevice,
+    context: sys::CUcontext,
+    stream: sys::CUstream,
+    wait_each: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    pool: Pool,
+    staging: Staging,
+    modules: Modules,
+    counters: Counters,
+    /// Entry points launched since the last wait.
+    recent: Vec<String>,
+    /// A fault ends a context: what it was is all that can be said from then on.
+    failed: Option<String>,
+}
+
+// SAFETY: contexts and streams may be used from any thread that has the context current, which `enter` sees to; all that
+// changes is behind the lock.
+unsafe impl Send for Gpu {}
+// SAFETY: as above.
+unsafe impl Sync for Gpu {}
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gpu({}, {})", self.found.index, self.found.name)
+    }
+}
+
+/// Whether an error leaves the context as it was.
+fn is_harmless(error: DriverError) -> bool {
+    use sys::CUresult as E;
+    matches!(
+        error.0,
+        E::CUDA_ERROR_OUT_OF_MEMORY
+            | E::CUDA_ERROR_INVALID_VALUE
+            | E::CUDA_ERROR_NOT_FOUND
+            | E::CUDA_ERROR_NO_BINARY_FOR_GPU
+            | E::CUDA_ERROR_INVALID_IMAGE
+            | E::CUDA_ERROR_UNSUPPORTED_PTX_VERSION
+            | E::CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED
+            | E::CUDA_ERROR_STREAM_CAPTURE_INVALIDATED
+            | E::CUDA_ERROR_STREAM_CAPTURE_UNMATCHED
+    )
+}
+
+const RECORDING: &str =
+    "a step is being recorded: it must not copy between host and device, nor wait";
+
+impl Gpu {
+    fn new(found: Found) -> Result<Gpu, DriverError> {
+        let device = result::device::get(found.index as i32)?;
+        // SAFETY: the device exists; the context is released by `drop`, or here if the stream cannot be had.
+        let context = unsafe { result::primary_ctx::retain(device)? };
+        let made = (|| {
+            // SAFETY: the context was just retained.
+            unsafe { result::ctx::set_current(context)? };
+            result::stream::create(result::stream::StreamKind::NonBlocking)
+        })();
+        let stream = match made {
+            Ok(stream) => stream,
+            Err(error) => {
+                // SAFETY: retained above, and not used after.
+                let _ = unsafe { result::primary_ctx::release(device) };
+                return Err(error);
+            }
+        };
+        let wait_each = std::env::var_os("BELAMY_CUDA_SYNC").is_some_and(|value| value == "1");
+        Ok(Gpu { found, device, context, stream, wait_each, state: Mutex::default() })
+    }
+
+    /// Makes the context current and takes the lock; refuses when the device has failed.
+    fn enter(&self) -> Result<MutexGuard<'_, State>, String> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(message) = &state.failed {
+            return Err(format!("{message}; the device must be opened anew"));
+        }
+        // SAFETY: the context lives as long as `self`.
+        unsafe { result::ctx::set_current(self.context) }.map_err(text)?;
+        Ok(state)
+    }
+
+    /// The message for an error, which is kept if nothing can run after it.
+    fn fault(&self, state: &mut State, doing: &str, error: DriverError) -> String {
+        let said = text(error);
+        if is_harmless(error) {
+            return format!("{doing}: {said}");
+        }
+        let mut names: Vec<&str> = Vec::new();
+        for name in state.recent.iter().rev() {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        let message = match &names[..] {
+            [] => format!("{doing}: {said}"),
+            [only] => format!("the kernel `{only}` failed: {said}"),
+            many => format!(
+                "one of the kernels {} (the last is named first) failed: {said}; BELAMY_CUDA_SYNC=1 tells which",
+                many.join(", ")
+            ),
+        };
+        state.failed = Some(message.clone());
+        message
+    }
+
+    fn wait(&self, state: &mut State, doing: &str) -> Result<(), String> {
+        state.counters.waits += 1;
+        // SAFETY: the stream lives as long as `self`.
+        match unsafe { result::stream::synchronize(self.stream) } {
+            Ok(()) => {
+                state.recent.clear();
+                Ok(())
+            }
+            Err(error) => Err(self.fault(state, doing, error)),
+        }
+    }
+
+    fn out_of_memory(&self, state: &State, bytes: usize) -> String {
+        let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+        let held = mib(state.pool.bytes_in_use());
+        match result::mem_get_info() {
+            Ok((free, total)) => format!(
+                "out of memory: {} MiB were asked for, {} of {} MiB are free, and tensors hold {held} MiB here; take a \
+                 smaller batch",
+                mib(bytes),
+                mib(free),
+                mib(total)
+            ),
+            Err(_) => {
+                format!("out of memory: {} MiB were asked for; tensors hold {held} MiB", mib(bytes))
+            }
+        }
+    }
+}
+
+/// A shared handle: a recorded graph keeps its device.
+#[derive(Debug)]
+struct Handle(Arc<Gpu>);
+
+impl Driver for Handle {
+    fn id(&self) -> DeviceId {
+        DeviceId { name: "cuda", index: self.0.found.index }
+    }
+
+    fn alloc(&self, bytes: usize) -> Result<u64, String> {
+        let gpu = &*self.0;
+        let mut state = gpu.enter()?;
+        if let Some(address) = state.pool.take(bytes) {
+            return Ok(address);
+        }
+        let class = pool::class(bytes);
+        state.counters.allocations += 1;
+        // SAFETY: the context is current; the pool owns what it is given until `drop`.
+        let mut outcome = unsafe { result::malloc_sync(class) };
+        if outcome.is_err() && !state.pool.is_recording() {
+            // What is kept of other sizes may be what is missing. Launches may still use it.
+            gpu.wait(&mut state, "waiting for memory")?;
+            for address in state.pool.release() {
+                // SAFETY: the pool gave it up, and nothing that was queued uses it any more.
+                let _ = unsafe { result::free_sync(address) };
+            }
+            // SAFETY: as above.
+            outcome = unsafe { result::malloc_sync(class) };
+        }
+        match outcome {
+            Ok(address) => {
+                state.pool.add(address, bytes);
+                Ok(address)
+            }
+            Err(error) if error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
+                Err(gpu.out_of_memory(&state, bytes))
+            }
+            Err(error) => Err(gpu.fault(&mut state, "taking memory", error)),
+        }
+    }
+
+    fn free(&self, address: u64, bytes: usize) {
+        // Also after a fault: the pool only notes it.
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.pool.put(address, bytes);
+    }
+
+    fn write(&self, address: u64, bytes: &[u8]) -> Result<(), String> {
+        let gpu = &*self.0;
+        let mut state = gpu.enter()?;
+        if state.pool.is_recording() {
+            return Err(RECORDING.into());
+        }
+        state.counters.copies += 1;
+        // SAFETY: the caller alone holds the buffer, of at least this length; the context is current.
+        let outcome = unsafe { state.staging.upload(gpu.stream, address, bytes) };
+        outcome.map_err(|error| gpu.fault(&mut state, "copying to the device", error))
+    }
+
+    fn fill(&self, address: u64, word: u32, count: usize) -> Result<(), String> {
+        let gpu = &*self.0;
+        let mut state = gpu.enter()?;
+        // SAFETY: the caller alone holds the buffer, of at least this length; the context is current.
+        let outcome = unsafe { sys::cuMemsetD32Async(address, word, count, gpu.stream) }.result();
+        outcome.map_err(|error| gpu.fault(&mut state, "filling memory", error))
+    }
+
+    fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), String> {
+        let gpu = &*self.0;
+        let mut state = gpu.enter()?;
+        if state.pool.is_recording() {
+            return Err(RECORDING.into());
+        }
+        state.counters.copies += 1;
+        state.counters.waits += 1;
+        // SAFETY: the buffer is at least this long; the context is current.
+        let outcome = unsafe { state.staging.download(gpu.stream, address, bytes) };
+        outcome.map_err(|error| gpu.fault(&mut state, "copying from the device", error))?;
+        if !bytes.is_empty() {
+            // The copies were waited for, and all kernels before them.
+            state.recent.clear();
+        }
+        Ok(())
+    }
+
+    fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<(), String> {
+        let gpu = &*self.0;
+        let mut state = gpu.enter()?;
+        if bytes == 0 || from == to {
+            return Ok(());
+        }
+        // SAFETY: both are buffers of at least this length, which live until the copy is done or recorded for as long
+        // as the recording does.
+        let outcome = unsafe { result::memcpy_dtod_async(to, from, bytes, gpu.stream) };
+        outcome.map_err(|error| gpu.fault(&mut state, "copying on the device", error))
+    }
+
+    fn launch(&self, launch: &Launch<'_>) -> Result<(), String> {
+        let gpu = &*self.0;
+        let mut state = gpu.enter()?;
+        let function = state.modules.function(launch.family, launch.entry, gpu.found.capability)?;
+        state.counters.launches += 1;
+        let mut packed = Packed::new(launch.arguments);
+        let mut pointers = packed.pointers();
+        // SAFETY: number and layout of the arguments are the kernel's, which tests compare; buffers live until the stream
+        // has passed the launch, because memory only returns to a pool of the same stream.
+        let outcome = unsafe {
+            result::launch_kernel(
+                function,
+                (launch.blocks, 1, 1),
+                (launch.threads, 1, 1),
+                0,
+                gpu.stream,
+                &mut pointers,
+            )
+        };
+        if state.recent.len() == REMEMBERED {
+            state.recent.remove(0);
+        }
+        state.recent.push(launch.entry.to_string());
+        let doing = format!("launching `{}`", launch.entry);
+        outcome.map_err(|error| gpu.fault(&mut state, &doing, error))?;
+        if gpu.wait_each && !state.pool.is_recording() {
+            gpu.wait(&mut state, &doing)?;
+        }
+        Ok(())
+    }
+
+    fn synchronize(&self) -> Result<(), String> {
+        let gpu = &*self.0;
+        let mut state = gpu.enter()?;
+        if state.pool.is_recording() {
+            return Err(RECORDING.into());
+        }
+        gpu.wait(&mut state, "waiting for the device")
+    }
+
+    fn counters(&self) -> Counters {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner).counters
+    }
+
+    fn begin_capture(&self) -> Result<(), String> {
+        let gpu = &*self.0;
+        let mut state = gpu.enter()?;
+        if state.pool.is_recording() {
+            return Err("a step is being recorded already".into());
+        }
+        gpu.wait(&mut state, "waiting for the device")?;
+        // Relaxed: memory may be taken meanwhile, which is no launch and is not recorded.
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
+        // SAFETY: the stream lives as long as `self`.
+        unsafe { result::stream::begin_capture(gpu.stream, mode) }
+            .map_err(|error| gpu.fault(&mut state, "beginning to record", error))?;
+        state.pool.begin_recording();
+        Ok(())
+    }
+
+    fn end_capture(&self) -> Result<Box<dyn Replay>, String> {
+        let gpu = &*self.0;
+        let mut state = gpu.enter()?;
+        let blocks = state.pool.end_recording();
+        // From here on the graph gives the memory back, whatever happens.
+        let mut graph = Graph {
+            gpu: Arc::clone(&self.0),
+            graph: std::ptr::null_mut(),
+            executable: std::ptr::null_mut(),
+            blocks,
+        };
+        let outcome = (|| {
+            // SAFETY: the stream lives as long as `gpu`; a graph that it returns is destroyed by `graph`.
+            unsafe {
+                graph.graph = result::stream::end_capture(gpu.stream)?;
+                graph.executable =
+                    result::graph::instantiate(graph.graph, sys::CUgraphInstantiate_flags(0))?;
+                result::graph::upload(graph.executable, gpu.stream)
+            }
+        })();
+        let outcome = outcome.map_err(|error| gpu.fault(&mut state, "recording a step", error));
+        drop(state); // a graph that is dropped takes the lock
+        outcome?;
+        Ok(Box::new(graph))
+    }
+}
+
+/// A recorded step and the memory that its launches use between them.
+struct Graph {
+    gpu: Arc<Gpu>,
+    graph: sys::CUgraph,
+    executable: sys::CUgraphExec,
+    blocks: pool::Recorded,
+}
+
+// SAFETY: a graph may be launched from any thread; the driver's lock is taken for each launch.
+unsafe impl Send for Graph {}
+
+impl fmt::Debug for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Graph(on {:?})", self.gpu)
+    }
+}
+
+impl Replay for Graph {
+    fn replay(&self) -> Result<(), String> {
+        let mut state = self.gpu.enter()?;
+        if state.pool.is_recording() {
+            return Err("a step is being recorded: it cannot replay another".into());
+        }
+        if state.recent.last().is_none_or(|last| last != "a recorded step") {
+            state.recent.push("a recorded step".into());
+        }
+        state.counters.replays += 1;
+        // SAFETY: graph and stream live; the memory that the launches use is kept by the pool and by the recording.
+        unsafe { result::graph::launch(self.executable, self.gpu.stream) }
+            .map_err(|error| self.gpu.fault(&mut state, "replaying a step", error))
+    }
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        let mut state = self.gpu.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: the context lives as long as `gpu`; the graph is destroyed once, when no replay of it is running.
+        unsafe {
+            let _ = result::ctx::set_current(self.gpu.context);
+            let _ = result::stream::synchronize(self.gpu.stream);
+            if !self.executable.is_null() {
+                let _ = result::graph::exec_destroy(self.executable);
+            }
+            if !self.graph.is_null() {
+                let _ = result::graph::destroy(self.graph);
+            }
+        }
+        state.pool.forget_recording(&self.blocks);
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: nobody holds the device any more: every buffer and graph has a share in it. What was queued is waited
+        // for first.
+        unsafe {
+            let _ = result::ctx::set_current(self.context);
+            let _ = result::stream::synchronize(self.stream);
+            state.staging.release();
+            for address in state.pool.release() {
+                let _ = result::free_sync(address);
+            }
+            state.modules.release();
+            let _ = result::stream::destroy(self.stream);
+            let _ = result::primary_ctx::release(self.device);
+        }
+    }
+}
+
+/// An entry point's name as C has it.
+fn c_name(entry: &str) -> Result<CString, String> {
+    CString::new(entry).map_err(|error| format!("{entry}: {error}"))
+}

@@ -1,0 +1,387 @@
+//! The kernels executed on the processor, for tests on machines without a GPU.
+//!
+//! The same texts that NVRTC compiles go through the system's C++ compiler after `host.h`, which stands for CUDA's model
+//! of execution. Memory is watched: every buffer lies between canaries that are checked after each launch, and buffers
+//! and canaries are NaN (for integers the largest number) until something is written, so that what a kernel reads
+//! before it was written or beyond the end shows in its results.
+
+mod memory;
+#[cfg(test)]
+mod tests;
+
+use crate::driver::{Argument, Driver, Launch, Packed, Replay};
+use crate::source::Source;
+use crate::{Cuda, compile};
+use belamy_tensor::DeviceId;
+use belamy_tensor::kernel::KernelId;
+use libloading::Library;
+use memory::Watched;
+use std::collections::HashMap;
+use std::ffi::{CStr, c_char, c_uint, c_void};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+const HOST: &str = include_str!("host.h");
+
+/// The C++ compiler: `CXX`, or `c++`.
+fn compiler() -> String {
+    std::env::var("CXX").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "c++".into())
+}
+
+/// Whether there is a C++ compiler to run the kernels through.
+pub fn present() -> bool {
+    Command::new(compiler()).arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+/// A backend that runs the kernels on the processor; libraries are kept in `folder`. The compiler is given `flags` after
+/// the usual ones.
+///
+/// Fails when there is no C++ compiler.
+pub fn open(folder: &Path, flags: &[&str]) -> Result<Cuda, String> {
+    if !present() {
+        return Err(format!("there is no C++ compiler `{}`: set CXX to one", compiler()));
+    }
+    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    Ok(Cuda::new(Arc::new(Host::new(folder, flags))))
+}
+
+/// The offsets that the compiled family gives the fields of a kernel's parameter struct, and the struct's size; in
+/// bytes, in the fields' order.
+pub fn struct_layout(folder: &Path, kernel: KernelId) -> Result<Vec<u32>, String> {
+    let source = Source::of(kernel.family());
+    let source = source.ok_or_else(|| format!("there is no family {}", kernel.family()))?;
+    let library = build(folder, source, &[])?;
+    let name = format!("layout_{}\0", kernel.name());
+    // SAFETY: the text declares an array of this name and type, one word for each field and one for the size.
+    let words = unsafe { library.get::<*const c_uint>(name.as_bytes()) };
+    let words = words.map_err(|error| format!("{}: {error}", kernel.name()))?;
+    let layout = kernel.layout();
+    let count = layout.integers.len() + layout.scalars.len() + 1;
+    // SAFETY: as above, and the library is loaded until after the words are copied.
+    Ok((0..count).map(|index| unsafe { *words.add(index) }).collect())
+}
+
+type Entry =
+    unsafe extern "C" fn(*mut *mut c_void, c_uint, c_uint, c_uint, c_uint, *mut c_char) -> c_uint;
+
+/// A family's library, or why there is none.
+type Loaded = Arc<OnceLock<Result<Library, String>>>;
+
+/// The processor as a device.
+#[derive(Clone, Debug)]
+struct Host(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    folder: PathBuf,
+    flags: Vec<String>,
+    libraries: Mutex<HashMap<&'static str, Loaded>>,
+    memory: Mutex<Watched>,
+    launches: AtomicU32,
+    recording: Mutex<Option<Recorded>>,
+}
+
+/// What was queued while a step was recorded.
+#[derive(Debug, Default)]
+struct Recorded {
+    steps: Vec<Step>,
+    /// Memory that was taken and given back meanwhile: replays use it.
+    freed: Vec<u64>,
+}
+
+#[derive(Debug)]
+enum Step {
+    Launch {
+        family: &'static str,
+        entry: String,
+        blocks: u32,
+        threads: u32,
+        arguments: Vec<Argument>,
+    },
+    Copy {
+        from: u64,
+        to: u64,
+        bytes: usize,
+    },
+    Fill {
+        address: u64,
+        word: u32,
+        count: usize,
+    },
+}
+
+/// A family's text for the C++ compiler.
+fn text(source: &Source) -> String {
+    let mut text = HOST.to_string();
+    for entry in source.entries() {
+        // Names such as `select` are taken by the system's headers.
+        let _ = writeln!(text, "#define {entry} kernel_{entry}");
+    }
+    text.push_str(&source.text());
+    text.push_str("#line 1 \"entries\"\n");
+    for entry in source.entries() {
+        let _ =
+            writeln!(text, "#undef {entry}\n#define {entry} kernel_{entry}\nBELAMY_ENTRY({entry})");
+    }
+    for kernel in KernelId::ALL.iter().filter(|kernel| kernel.family() == source.family) {
+        let layout = kernel.layout();
+        let name = layout.name;
+        let integers = layout.integers.iter().map(|(field, _)| *field);
+        let offsets: String = integers
+            .chain(layout.scalars.iter().copied())
+            .map(|field| format!("offsetof({name}, {field}), "))
+            .collect();
+        let kernel = kernel.name();
+        let _ = writeln!(
+            text,
+            "#undef {kernel}\nextern \"C\" const unsigned layout_{kernel}[] = {{{offsets}sizeof({name})}};"
+        );
+    }
+    text
+}
+
+/// Compiles a family, unless that was done before, and loads it.
+fn build(folder: &Path, source: &Source, more: &[String]) -> Result<Library, String> {
+    let family = source.family;
+    let flags = [
+        "-x",
+        "c++",
+        "-std=c++17",
+        "-O2",
+        "-g1",
+        "-fPIC",
+        "-shared",
+        "-ffp-contract=off",
+        "-fno-strict-aliasing",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-Wno-unknown-pragmas",
+        "-Wno-unused-function",
+    ];
+    let text = text(source);
+    let key = compile::key(&[&compiler(), &flags.join(" "), &more.join(" "), &text]);
+    let path = folder.join(format!("{family}-{key}.so"));
+    if !path.is_file() {
+        let unique = format!("{family}-{key}-{}", std::process::id());
+        let (unit, made) = (folder.join(unique.clone() + ".cpp"), folder.join(unique + ".so"));
+        std::fs::write(&unit, &text).map_err(|error| format!("{}: {error}", unit.display()))?;
+        let output = Command::new(compiler())
+            .args(flags)
+            .args(more)
+            .arg(&unit)
+            .arg("-o")
+            .arg(&made)
+            .output();
+        let output = output.map_err(|error| format!("{}: {error}", compiler()))?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        // Under its own name only when whole: others may be looking.
+        std::fs::rename(&made, &path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let _ = std::fs::remove_file(unit);
+    }
+    // SAFETY: the library was made of this crate's texts; it runs no code when it is loaded.
+    unsafe { Library::new(&path) }.map_err(|error| format!("{}: {error}", path.display()))
+}
+
+impl Host {
+    fn new(folder: &Path, flags: &[&str]) -> Host {
+        Host(Arc::new(Inner {
+            folder: folder.to_path_buf(),
+            flags: flags.iter().map(|flag| flag.to_string()).collect(),
+            libraries: Mutex::default(),
+            memory: Mutex::default(),
+            launches: AtomicU32::new(0),
+            recording: Mutex::default(),
+        }))
+    }
+
+    /// Builds and loads a family, once.
+    fn load(&self, source: &Source) -> Loaded {
+        let cell = {
+            let libraries = self.0.libraries.lock();
+            let mut libraries = libraries.unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(libraries.entry(source.family).or_default())
+        };
+        cell.get_or_init(|| build(&self.0.folder, source, &self.0.flags));
+        cell
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Watched> {
+        self.0.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recording(&self) -> MutexGuard<'_, Option<Recorded>> {
+        self.0.recording.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refuse_while_recording(&self) -> Result<(), String> {
+        match *self.recording() {
+            Some(_) => Err("a step is being recorded: it must not copy, nor wait".into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs a kernel of a family that is loaded.
+    fn run(&self, loaded: &Loaded, launch: &Launch<'_>) -> Result<(), String> {
+        let library = match loaded.get() {
+            Some(Ok(library)) => library,
+            Some(Err(message)) => return Err(format!("{}.cu: {message}", launch.family)),
+            None => return Err(format!("{}.cu was not built", launch.family)),
+        };
+        let name = format!("launch_{}\0", launch.entry);
+        // SAFETY: the text defines each `launch_..` by one macro, with this signature.
+        let entry = unsafe { library.get::<Entry>(name.as_bytes()) };
+        let entry = entry.map_err(|error| format!("{}: {error}", launch.entry))?;
+        let mut packed = Packed::new(launch.arguments);
+        let mut pointers = packed.pointers();
+        let mut message = [0 as c_char; 256];
+        let seed = self.0.launches.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the arguments' number is checked by the callee, their sizes by the test of struct layouts; buffers
+        // live until the call returns, because it runs the kernel to its end.
+        let failed = unsafe {
+            entry(
+                pointers.as_mut_ptr(),
+                pointers.len() as c_uint,
+                launch.blocks,
+                launch.threads,
+                seed,
+                message.as_mut_ptr(),
+            )
+        };
+        if failed != 0 {
+            // SAFETY: the callee ends its message with a zero.
+            let message = unsafe { CStr::from_ptr(message.as_ptr()) }.to_string_lossy();
+            return Err(format!("{}: {message}", launch.entry));
+        }
+        self.memory().check().map_err(|message| format!("{}: {message}", launch.entry))
+    }
+}
+
+impl Driver for Host {
+    fn id(&self) -> DeviceId {
+        DeviceId { name: "cuda-shim", index: 0 }
+    }
+
+    fn alloc(&self, bytes: usize) -> Result<u64, String> {
+        Ok(self.memory().alloc(bytes))
+    }
+
+    fn free(&self, address: u64, _bytes: usize) {
+        match &mut *self.recording() {
+            Some(recorded) => recorded.freed.push(address),
+            None => self.memory().free(address),
+        }
+    }
+
+    fn write(&self, address: u64, bytes: &[u8]) -> Result<(), String> {
+        self.refuse_while_recording()?;
+        self.memory().bounds(address, bytes.len())?;
+        // SAFETY: the bounds were checked, and the caller alone holds a buffer that it writes.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), address as *mut u8, bytes.len()) };
+        Ok(())
+    }
+
+    fn fill(&self, address: u64, word: u32, count: usize) -> Result<(), String> {
+        if let Some(recorded) = &mut *self.recording() {
+            recorded.steps.push(Step::Fill { address, word, count });
+            return Ok(());
+        }
+        self.memory().bounds(address, 4 * count)?;
+        // SAFETY: the bounds were checked, buffers are aligned, and the caller alone holds one that it writes.
+        unsafe { std::slice::from_raw_parts_mut(address as *mut u32, count) }.fill(word);
+        Ok(())
+    }
+
+    fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), String> {
+        self.refuse_while_recording()?;
+        self.memory().bounds(address, bytes.len())?;
+        // SAFETY: the bounds were checked; a buffer is not written after the launch that made it.
+        unsafe {
+            std::ptr::copy_nonoverlapping(address as *const u8, bytes.as_mut_ptr(), bytes.len());
+        }
+        Ok(())
+    }
+
+    fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<(), String> {
+        if let Some(recorded) = &mut *self.recording() {
+            recorded.steps.push(Step::Copy { from, to, bytes });
+            return Ok(());
+        }
+        self.memory().bounds(from, bytes)?;
+        self.memory().bounds(to, bytes)?;
+        // SAFETY: the bounds were checked; the caller says what may be overwritten.
+        unsafe { std::ptr::copy(from as *const u8, to as *mut u8, bytes) };
+        Ok(())
+    }
+
+    fn launch(&self, launch: &Launch<'_>) -> Result<(), String> {
+        if let Some(recorded) = &mut *self.recording() {
+            recorded.steps.push(Step::Launch {
+                family: launch.family,
+                entry: launch.entry.to_string(),
+                blocks: launch.blocks,
+                threads: launch.threads,
+                arguments: launch.arguments.to_vec(),
+            });
+            return Ok(());
+        }
+        let source = Source::of(launch.family);
+        let source = source.ok_or_else(|| format!("there is no family {}", launch.family))?;
+        self.run(&self.load(source), launch)
+    }
+
+    fn synchronize(&self) -> Result<(), String> {
+        self.refuse_while_recording()
+    }
+
+    fn begin_capture(&self) -> Result<(), String> {
+        self.refuse_while_recording()?;
+        *self.recording() = Some(Recorded::default());
+        Ok(())
+    }
+
+    fn end_capture(&self) -> Result<Box<dyn Replay>, String> {
+        let recorded = self.recording().take().ok_or("no step is being recorded")?;
+        Ok(Box::new(Steps { host: self.clone(), recorded }))
+    }
+}
+
+/// A recorded step.
+#[derive(Debug)]
+struct Steps {
+    host: Host,
+    recorded: Recorded,
+}
+
+impl Replay for Steps {
+    fn replay(&self) -> Result<(), String> {
+        for step in &self.recorded.steps {
+            match step {
+                Step::Copy { from, to, bytes } => self.host.copy(*from, *to, *bytes)?,
+                Step::Fill { address, word, count } => self.host.fill(*address, *word, *count)?,
+                Step::Launch { family, entry, blocks, threads, arguments } => {
+                    self.host.launch(&Launch {
+                        family,
+                        entry,
+                        blocks: *blocks,
+                        threads: *threads,
+                        arguments,
+                    })?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Steps {
+    fn drop(&mut self) {
+        let mut memory = self.host.memory();
+        self.recorded.freed.iter().for_each(|&address| memory.free(address));
+    }
+}

@@ -1,0 +1,166 @@
+//! What the tests of the shim and of a GPU share.
+
+use belamy_cuda::Cuda;
+use belamy_cuda::driver::Counters;
+use belamy_tensor::ops::conv2d::{Window, conv2d, conv2d_grad_input, conv2d_grad_weight};
+use belamy_tensor::ops::matmul::matmul;
+use belamy_tensor::{DType, Device, Graph, Result, Tensor, grad};
+use belamy_tests::plan::Subject;
+use belamy_tests::{Case, Domain, Mode, Report};
+use std::io::Write;
+
+/// What is compared on a device without f64.
+pub(crate) const MODES: [Mode; 5] =
+    [Mode::Parity, Mode::ParityGradient, Mode::Reference, Mode::Twice, Mode::Reused];
+
+/// Prints a line whether or not the test runner captures output.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+/// Says that a test is skipped for want of something; fails where `BELAMY_REQUIRE` names it.
+pub(crate) fn skip(test: &str, name: &str, why: &str) {
+    let required = std::env::var("BELAMY_REQUIRE").unwrap_or_default();
+    assert!(!required.split(',').any(|required| required.trim() == name), "{name}: {why}");
+    say(&format!("skipped: {test} ({name}: {why})"));
+}
+
+pub(crate) fn subject(cuda: Cuda) -> Subject {
+    Subject { device: Device::new(cuda), dtypes: vec![DType::F32], threaded: false }
+}
+
+pub(crate) fn assert_clean(title: &str, report: &Report) {
+    say(&format!("\n{title}\n{report}"));
+    let failures = report.failures();
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// A product of these extents, as a case.
+fn product(m: usize, n: usize, k: usize, transpose_a: bool, transpose_b: bool) -> Case {
+    let a = if transpose_a { [k, m] } else { [m, k] };
+    let b = if transpose_b { [n, k] } else { [k, n] };
+    let variant = format!("{m} {n} {k} {transpose_a} {transpose_b}");
+    Case::new("matmul", variant, move |t: &[Tensor]| matmul(&t[0], &t[1], transpose_a, transpose_b))
+        .input(&a, Domain::Normal)
+        .input(&b, Domain::Normal)
+        .absolute(k)
+}
+
+/// A convolution of an image `[n, side, side, c]` with `o` kernels of `k` × `k`, its three slots as cases.
+fn convolution(image: [usize; 3], o: usize, k: usize, window: Window) -> [Case; 3] {
+    let [n, side, c] = image;
+    let [oh, ow] = window.output(&[side, side], &[k, k]).unwrap();
+    let (x, w) = ([n, side, side, c], [o, k, k, c / window.groups]);
+    let g = [n, oh, ow, o];
+    let variant = format!("{image:?} {o} {k} {}", window.stride.0);
+    let case = |op, build: fn(&[Tensor], [usize; 2], Window) -> Result<Tensor>, sides, terms| {
+        Case::new(op, variant.clone(), move |t| build(t, sides, window)).absolute(terms)
+    };
+    [
+        case("conv2d", |t, _, window| conv2d(&t[0], &t[1], window), [0; 2], k * k * c)
+            .input(&x, Domain::Normal)
+            .input(&w, Domain::Normal),
+        case(
+            "conv2d_grad_input",
+            |t, sides, window| conv2d_grad_input(&t[0], &t[1], sides, window),
+            [side; 2],
+            k * k * o,
+        )
+        .input(&g, Domain::Normal)
+        .input(&w, Domain::Normal),
+        case(
+            "conv2d_grad_weight",
+            |t, sides, window| conv2d_grad_weight(&t[0], &t[1], sides, window),
+            [k; 2],
+            n * oh * ow,
+        )
+        .input(&x, Domain::Normal)
+        .input(&g, Domain::Normal),
+    ]
+}
+
+/// Products and convolutions whose tiles are 128 wide, or whose depth is split over blocks.
+pub(crate) fn large_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (transpose_a, transpose_b) in [(false, false), (false, true), (true, false), (true, true)] {
+        // Tiles of 128, with ragged edges in each direction and lanes that are and are not multiples of four.
+        cases.push(product(1540, 1400, 20, transpose_a, transpose_b));
+        cases.push(product(1539, 1401, 19, transpose_a, transpose_b));
+        // One tile, its depth shared by four blocks, the last of them with less.
+        cases.push(product(33, 29, 1030, transpose_a, transpose_b));
+    }
+    // Convolutions whose forward pass, gradient of the input (in four phases) and gradient of the weights, in this
+    // order, have tiles of 128.
+    cases.extend(convolution([2, 93, 3], 72, 2, Window::default()));
+    cases.extend(convolution([1, 130, 72], 3, 4, Window::new(2, 1)));
+    cases.extend(convolution([1, 5, 528], 132, 4, Window::default()));
+    cases
+}
+
+/// One step of a small model: a product, its gradient, Adam. Returns the new parameter, moments and counter.
+fn step(state: &[Tensor; 4], x: &Tensor) -> Result<[Tensor; 4]> {
+    use belamy_tensor::ops::optimizer::{AdamOptions, adam};
+    use belamy_tensor::ops::random::{RandomKey, normal};
+    let [weight, first, second, control] = state;
+    let weight = weight.tracked();
+    let noise = normal([5, 3], 0.0, 0.1, DType::F32, RandomKey { seed: 3, stream: 1 }, x)?;
+    let y = noise.matmul(&weight)?.tanh()?;
+    let loss = y.square()?.mean(&[0, 1])?;
+    let grad = grad(&loss, None, &[&weight], Graph::Drop)?.remove(0).expect("the loss has it");
+    let rate = control.mul_scalar(1.0)?;
+    let new =
+        adam(&rate, &[&weight.detach()], &[&grad], &[first], &[second], AdamOptions::default())?;
+    Ok([new.params[0].clone(), new.first_moments[0].clone(), new.second_moments[0].clone(), rate])
+}
+
+/// Compares five replays of a recorded step with five steps, bit by bit.
+pub(crate) fn check_recording(cuda: &Cuda) {
+    let device = Device::new(cuda.clone());
+    let begin = || -> Result<([Tensor; 4], Tensor)> {
+        let weight: Vec<f32> = (0..12).map(|index| index as f32 / 10.0 - 0.5).collect();
+        let weight = Tensor::from_slice(&weight, [3, 4], &device)?;
+        let zeros = || Tensor::from_slice(&[0.0f32; 12], [3, 4], &device);
+        let control = Tensor::from_slice(&[1.0f32, 0.01], [2], &device)?;
+        let counter = Tensor::from_slice(&[7u32, 0], [2], &device)?;
+        Ok(([weight, zeros()?, zeros()?, control], counter))
+    };
+    let (mut state, counter) = begin().unwrap();
+    let mut warm = cuda.counters();
+    for number in 0..5 {
+        if number == 3 {
+            warm = cuda.counters();
+        }
+        state = step(&state, &counter).unwrap();
+    }
+    let now = cuda.counters();
+    // A step asks the device for nothing: its memory is the one before's.
+    assert_eq!(
+        (now.allocations, now.waits, now.copies),
+        (warm.allocations, warm.waits, warm.copies)
+    );
+    let wanted = state[0].to_vec::<f32>().unwrap();
+
+    let (state, counter) = begin().unwrap();
+    let recording = cuda
+        .record(|| {
+            assert!(state[0].to_vec::<f32>().is_err(), "a recorded step reads nothing");
+            let new = step(&state, &counter)?;
+            let pairs = new.iter().zip(&state);
+            Ok(pairs.map(|(new, old)| (new.buffer().clone(), old.buffer().clone())).collect())
+        })
+        .unwrap();
+    assert_ne!(state[0].to_vec::<f32>().unwrap(), wanted, "recording runs nothing");
+    for _ in 0..5 {
+        // Tensors of the recorded sizes that come and go meanwhile must not disturb it, nor be disturbed.
+        let other = Tensor::from_slice(&[5.0f32; 12], [3, 4], &device).unwrap();
+        recording.replay().unwrap();
+        assert_eq!(other.to_vec::<f32>().unwrap(), [5.0; 12]);
+    }
+    assert_eq!(state[0].to_vec::<f32>().unwrap(), wanted);
+    let before = cuda.counters();
+    for _ in 0..20 {
+        recording.replay().unwrap();
+    }
+    let now = cuda.counters();
+    assert_eq!(Counters { replays: now.replays, ..before }, now, "a replay is one launch");
+}

@@ -1,0 +1,100 @@
+//! `conv2d`, `conv2d_grad_input`, `conv2d_grad_weight`: a group of invocations owns a tile of the open slot, of one group
+//! of channels (and, for the gradient of the input, of one phase of the stride).
+//!
+//! Where an image is exactly one window (a network's last convolution, or its first transposed one), the three are
+//! plain products of matrices, and taken as such: no tap then meets padding.
+
+use super::Run;
+use super::matmul::{self, TILE, product};
+use belamy_tensor::Result;
+use belamy_tensor::ops::conv2d::Conv2dParams;
+use belamy_tensor::ops::matmul::MatmulParams;
+
+/// Rows and columns of a narrow tile.
+const NARROW_TILE: [u32; 2] = [256, 4];
+/// At most this many columns make a product narrow: fewer than this in a tile of 64 are mostly waste, which costs more
+/// than what the narrow tile loses by not sharing its rows.
+const MOST_NARROW_COLUMNS: u32 = 8;
+
+/// The tile for a product of `rows` and `columns`, and whether it is the narrow one: for few columns, if there are
+/// enough rows for more than one narrow tile.
+fn tile(rows: u32, columns: u32) -> ([u32; 2], bool) {
+    let narrow = columns <= MOST_NARROW_COLUMNS && rows > NARROW_TILE[0];
+    (if narrow { NARROW_TILE } else { [TILE; 2] }, narrow)
+}
+
+fn tiles(rows: u32, columns: u32, tile: [u32; 2]) -> u32 {
+    rows.div_ceil(tile[0]) * columns.div_ceil(tile[1])
+}
+
+/// Whether each image is one window, without padding.
+fn is_one_window(p: &Conv2dParams) -> bool {
+    p.groups == 1
+        && (p.out_height, p.out_width) == (1, 1)
+        && (p.padding_top, p.padding_left) == (0, 0)
+        && (p.dilation_height, p.dilation_width) == (1, 1)
+        && (p.in_height, p.in_width) == (p.kernel_height, p.kernel_width)
+}
+
+fn matrix([m, n, k]: [u32; 3], transpose_a: u32, transpose_b: u32) -> MatmulParams {
+    let (batch_stride_a, batch_stride_b) = (0, 0);
+    MatmulParams { batch: 1, m, n, k, transpose_a, transpose_b, batch_stride_a, batch_stride_b }
+}
+
+pub(super) fn conv2d(run: &mut Run<'_>) -> Result<()> {
+    let (p, inputs) = (Conv2dParams::decode(&run.params), run.inputs);
+    let depth = p.kernel_height * p.kernel_width * (p.in_channels / p.groups);
+    if is_one_window(&p) {
+        return matmul::multiply(run, matrix([p.batch, p.out_channels, depth], 0, 1), inputs);
+    }
+    let (rows, columns) = (p.batch * p.out_height * p.out_width, p.out_channels / p.groups);
+    let (tile, narrow) = tile(rows, columns);
+    let entry = if narrow { "conv2d_narrow" } else { "conv2d" };
+    let tiles = tiles(rows, columns, tile) * p.groups;
+    product(run, [entry, "conv2d_add_splits"], inputs, tiles, depth)
+}
+
+pub(super) fn conv2d_grad_input(run: &mut Run<'_>) -> Result<()> {
+    let (p, inputs) = (Conv2dParams::decode(&run.params), run.inputs);
+    if is_one_window(&p) {
+        let columns = p.kernel_height * p.kernel_width * p.in_channels;
+        return matmul::multiply(run, matrix([p.batch, columns, p.out_channels], 0, 0), inputs);
+    }
+    // As many tiles for each phase as for the first, which has most rows.
+    let phases = p.stride_height.min(p.in_height) * p.stride_width.min(p.in_width);
+    let rows =
+        p.batch * p.in_height.div_ceil(p.stride_height) * p.in_width.div_ceil(p.stride_width);
+    let columns = p.in_channels / p.groups;
+    let taps = p.kernel_height.div_ceil(p.stride_height) * p.kernel_width.div_ceil(p.stride_width);
+    let (tile, narrow) = tile(rows, columns);
+    let entry = if narrow { "conv2d_grad_input_narrow" } else { "conv2d_grad_input" };
+    let tiles = tiles(rows, columns, tile) * phases * p.groups;
+    product(run, [entry, "conv2d_add_splits"], inputs, tiles, taps * (p.out_channels / p.groups))
+}
+
+pub(super) fn conv2d_grad_weight(run: &mut Run<'_>) -> Result<()> {
+    let (p, inputs) = (Conv2dParams::decode(&run.params), run.inputs);
+    let rows = p.kernel_height * p.kernel_width * (p.in_channels / p.groups);
+    if is_one_window(&p) {
+        let (image, output) = (inputs[0], inputs[1]);
+        let params = matrix([p.out_channels, rows, p.batch], 1, 0);
+        return matmul::multiply(run, params, &[output, image]);
+    }
+    let tiles = tiles(rows, p.out_channels / p.groups, [TILE; 2]) * p.groups;
+    let depth = p.batch * p.out_height * p.out_width;
+    product(run, ["conv2d_grad_weight", "conv2d_add_splits"], inputs, tiles, depth)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_columns_and_many_rows_take_the_narrow_tile() {
+        // A generator's last layer, to three channels; a critic's last, to one number an image; a middle layer.
+        assert_eq!(tile(4 * 4096, 3), (NARROW_TILE, true));
+        assert_eq!(tile(64, 1), ([TILE; 2], false));
+        assert_eq!(tile(4096, 128), ([TILE; 2], false));
+        assert_eq!(tiles(4097, 128, [TILE; 2]), 65 * 2);
+    }
+}

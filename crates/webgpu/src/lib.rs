@@ -1,0 +1,335 @@
+//! Belamy's WebGPU backend: every kernel in WGSL, run by wgpu on Vulkan or Metal.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`WebGpu`] | the backend: one adapter, opened |
+//! | [`adapter`] | which adapters this machine has |
+//! | `memory` | buffers that go back to a pool, with canaries around them in tests |
+//! | `recorder` | launches, collected and submitted together |
+//! | `pipelines` | shaders compiled at first use, bind groups kept |
+//! | `uniforms` | a kernel's parameters as its WGSL struct has them |
+//! | `kernels` | one file a family: how many groups a kernel needs, and its passes |
+//!
+//! The shaders are in `shaders/`, and their README says what they may rely on. They stay within WebGPU's default
+//! limits, so that whatever adapter there is can run them; only the size of a buffer follows the adapter.
+//!
+//! Launches are recorded and submitted in batches; nothing waits for the device but `read` and `synchronize`. A
+//! training step that repeats allocates no buffer, compiles nothing and makes no bind group: [`WebGpu::counters`]
+//! shows it.
+
+pub mod adapter;
+mod kernels;
+mod memory;
+mod pipelines;
+mod recorder;
+mod uniforms;
+
+use adapter::ready;
+use belamy_tensor::{Backend, Buffer, Call, DType, Device, DeviceId, Error, ErrorKind, Result};
+use memory::{Pool, Storage};
+use pipelines::Pipelines;
+use recorder::Recorder;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How a device is opened. [`Default`] is what programs want.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Which adapter, counting as [`adapter::adapters`] does.
+    pub index: u32,
+    /// Whether every access of a shader is checked, as a browser would: for tests and for distrust. Without it the
+    /// shaders run as they are written.
+    pub checked: bool,
+    /// Whether every new buffer is filled with NaN and stands between NaNs, looked after at each launch: for tests.
+    pub canaries: bool,
+}
+
+/// What a device has done so far, to see that a repeated step costs no more than it must.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Shader dispatches recorded.
+    pub dispatches: u64,
+    /// Batches handed to the device's queue.
+    pub submissions: u64,
+    /// Buffers taken from the system.
+    pub allocations: u64,
+    /// Bind groups made.
+    pub bind_groups: u64,
+    /// Shaders compiled.
+    pub pipelines: u64,
+    /// Copies to the host.
+    pub reads: u64,
+    /// Copies from the host.
+    pub writes: u64,
+}
+
+/// One adapter, opened.
+#[derive(Debug)]
+pub struct WebGpu {
+    id: DeviceId,
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    largest: u64,
+    pool: Arc<Pool>,
+    state: Mutex<State>,
+    faults: Arc<Faults>,
+}
+
+/// What changes from launch to launch.
+#[derive(Debug)]
+struct State {
+    pipelines: Pipelines,
+    recorder: Recorder,
+    counters: Counters,
+}
+
+/// What went wrong on the device, kept until someone asks: faults surface at a later call than the one that caused
+/// them, and do not go away.
+#[derive(Debug, Default)]
+struct Faults(Mutex<Option<String>>);
+
+impl Faults {
+    fn set(&self, message: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
+    }
+
+    fn get(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Opens an adapter as a device. Fails, saying what to do, when there is none of that number.
+pub fn open(options: Options) -> Result<Device> {
+    Ok(Device::new(WebGpu::open(options)?))
+}
+
+impl WebGpu {
+    /// As [`open`], for those who want the [`Counters`] too.
+    pub fn open(options: Options) -> Result<WebGpu> {
+        let id = DeviceId { name: "webgpu", index: options.index };
+        let refuse = |message| Error::new(ErrorKind::Device { device: id, message });
+        let adapter = adapter::choose(options.index).map_err(refuse)?;
+        let (features, limits) = (adapter.features(), adapter.limits());
+        // The default limits are what the shaders are written for; only sizes of memory follow the adapter.
+        let required_limits = wgpu::Limits {
+            max_buffer_size: limits.max_buffer_size,
+            max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
+            ..wgpu::Limits::default()
+        };
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("belamy"),
+            required_features: features & pipelines::WANTED_FEATURES,
+            required_limits,
+            memory_hints: wgpu::MemoryHints::Performance,
+            ..Default::default()
+        };
+        let (device, queue) = ready(adapter.request_device(&descriptor))
+            .map_err(|error| refuse(format!("{}: {error}", adapter.get_info().name)))?;
+        let faults = Arc::new(Faults::default());
+        let seen = Arc::clone(&faults);
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| seen.set(error.to_string())));
+        let seen = Arc::clone(&faults);
+        device.set_device_lost_callback(move |reason, message| {
+            // Dropping the last handle is how every program ends.
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                seen.set(format!("the device was lost: {message}"));
+            }
+        });
+        let pipelines = Pipelines::new(&device, &adapter.get_info(), options.checked);
+        let recorder = Recorder::new(&device);
+        let largest = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        let pool = Pool::new(options.canaries);
+        let state = Mutex::new(State { pipelines, recorder, counters: Counters::default() });
+        Ok(WebGpu { id, device, queue, largest, pool, state, faults })
+    }
+
+    /// What the device has done so far.
+    pub fn counters(&self) -> Counters {
+        self.state().counters
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn error(&self, message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Device { device: self.id, message: message.into() })
+    }
+
+    /// Fails if anything has gone wrong on the device so far.
+    fn sound(&self) -> Result<()> {
+        self.faults.get().map_or(Ok(()), |message| Err(self.error(message)))
+    }
+
+    fn storage<'a>(&self, buffer: &'a Buffer) -> Result<&'a Storage> {
+        buffer
+            .storage
+            .downcast_ref::<Storage>()
+            .ok_or_else(|| self.error("was handed another device's buffer"))
+    }
+
+    /// Memory for `elements` numbers of 32 bits.
+    fn take(&self, state: &mut State, elements: usize) -> Result<Storage> {
+        let bytes = elements as u64 * 4;
+        if bytes > self.largest {
+            return Err(self.error(format!(
+                "{bytes} bytes were asked for in one tensor, and this adapter binds at most {}",
+                self.largest
+            )));
+        }
+        if let Some(storage) = Pool::reuse(&self.pool, elements) {
+            if self.pool.canaries() {
+                self.flush(state);
+                storage.poison(&self.queue);
+            }
+            return Ok(storage);
+        }
+        self.make(state, elements)
+    }
+
+    /// A buffer that is taken from the system.
+    fn make(&self, state: &mut State, elements: usize) -> Result<Storage> {
+        let bytes = elements as u64 * 4;
+        state.counters.allocations += 1;
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let storage = Pool::make(&self.pool, &self.device, elements);
+        if ready(scope.pop()).is_some() {
+            return Err(self.error(format!("out of memory: {bytes} bytes were asked for")));
+        }
+        if self.pool.canaries() {
+            storage.poison(&self.queue);
+        }
+        Ok(storage)
+    }
+
+    fn flush(&self, state: &mut State) {
+        if state.recorder.submit(&self.device, &self.queue) {
+            state.counters.submissions += 1;
+        }
+    }
+
+    fn wait(&self) -> Result<()> {
+        self.device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map_err(|error| self.error(error.to_string()))?;
+        self.sound()
+    }
+
+    /// Copies part of a device buffer to the host, after all that was recorded.
+    fn fetch(
+        &self,
+        state: &mut State,
+        storage: &Storage,
+        from: u64,
+        bytes: &mut [u8],
+    ) -> Result<()> {
+        let staging = state.recorder.copy_out(&self.device, storage, from, bytes.len() as u64);
+        self.flush(state);
+        staging.slice(..bytes.len() as u64).map_async(wgpu::MapMode::Read, |_| {});
+        self.wait()?;
+        let view = staging
+            .slice(..bytes.len() as u64)
+            .get_mapped_range()
+            .map_err(|error| self.error(format!("could not be read: {error}")))?;
+        bytes.copy_from_slice(&view);
+        drop(view);
+        staging.unmap();
+        Ok(())
+    }
+}
+
+impl Backend for WebGpu {
+    fn id(&self) -> DeviceId {
+        self.id
+    }
+
+    fn alloc(&self, dtype: DType, elements: usize) -> Result<Buffer> {
+        if dtype == DType::F64 {
+            return Err(self.error("computes in f32: WGSL has no f64; use --device cpu or oracle"));
+        }
+        let storage = self.take(&mut self.state(), elements)?;
+        Ok(Buffer::new(dtype, elements, Arc::new(storage)))
+    }
+
+    fn write(&self, buffer: &mut Buffer, bytes: &[u8]) -> Result<()> {
+        self.sound()?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.state();
+        state.counters.writes += 1;
+        // A write takes effect before whatever is submitted next. A buffer that had another life in the batch being
+        // recorded must not be written yet; one that had none can, and nothing need be submitted for it.
+        let batch = state.recorder.batch();
+        if !self.storage(buffer)?.unused_in(batch) {
+            let unused = match Pool::reuse_unused(&self.pool, buffer.elements, batch) {
+                Some(storage) => storage,
+                None => self.make(&mut state, buffer.elements)?,
+            };
+            buffer.storage = Arc::new(unused);
+        }
+        let storage = self.storage(buffer)?;
+        self.queue.write_buffer(storage.buffer(), storage.start(), bytes);
+        Ok(())
+    }
+
+    fn read(&self, buffer: &Buffer, bytes: &mut [u8]) -> Result<()> {
+        self.sound()?;
+        let storage = self.storage(buffer)?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.state();
+        state.counters.reads += 1;
+        self.fetch(&mut state, storage, storage.start(), bytes)
+    }
+
+    fn launch(&self, call: Call<'_>) -> Result<()> {
+        self.sound()?;
+        let inputs = call
+            .inputs
+            .iter()
+            .map(|buffer| self.storage(buffer))
+            .collect::<Result<Vec<&Storage>>>()?;
+        let outputs = call
+            .outputs
+            .iter()
+            .map(|buffer| self.storage(buffer))
+            .collect::<Result<Vec<&Storage>>>()?;
+        let elements = |buffer: &Buffer| buffer.elements as u32;
+        let input_elements: Vec<u32> = call.inputs.iter().map(|buffer| elements(buffer)).collect();
+        let output_elements: Vec<u32> = call.outputs.iter().map(elements).collect();
+        let mut state = self.state();
+        let kernel = call.kernel;
+        let mut run = kernels::Run {
+            gpu: self,
+            state: &mut state,
+            kernel,
+            params: call.params,
+            inputs: &inputs,
+            input_elements: &input_elements,
+            outputs: &outputs,
+            output_elements: &output_elements,
+        };
+        kernels::dispatch(kernel, &mut run)?;
+        if self.pool.canaries() {
+            for storage in &outputs {
+                for from in storage.canaries() {
+                    let mut bytes = [0; memory::CANARY as usize];
+                    self.fetch(&mut state, storage, from, &mut bytes)?;
+                    if !memory::alive(&bytes) {
+                        let name = kernel.name();
+                        return Err(self.error(format!("{name} wrote outside its output")));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        let mut state = self.state();
+        self.flush(&mut state);
+        drop(state);
+        self.wait()
+    }
+}

@@ -1,0 +1,168 @@
+//! Shaders compiled at first use, and the bind groups that tie them to buffers.
+
+use crate::memory::Storage;
+use crate::uniforms::BLOCK;
+use std::collections::HashMap;
+
+/// What is asked of an adapter if it has it.
+pub(crate) const WANTED_FEATURES: wgpu::Features = wgpu::Features::empty();
+
+/// Where outputs begin among the bindings: inputs count from 0.
+const OUTPUTS: u32 = 8;
+/// The binding of the parameters.
+const PARAMETERS: u32 = 16;
+/// Bind groups that are kept; more mean that the program has moved on to other shapes.
+const MOST_BIND_GROUPS: usize = 1 << 14;
+
+/// How many buffers a kernel reads and writes.
+type Arity = (usize, usize);
+
+#[derive(Debug)]
+struct Interface {
+    bindings: wgpu::BindGroupLayout,
+    pipeline: wgpu::PipelineLayout,
+}
+
+/// The compiled shaders of one device.
+#[derive(Debug)]
+pub(crate) struct Pipelines {
+    checked: bool,
+    modules: HashMap<&'static str, wgpu::ShaderModule>,
+    interfaces: HashMap<Arity, Interface>,
+    pipelines: HashMap<(&'static str, Arity), wgpu::ComputePipeline>,
+    bind_groups: HashMap<(Arity, Vec<u64>), wgpu::BindGroup>,
+}
+
+impl Pipelines {
+    pub(crate) fn new(
+        _device: &wgpu::Device,
+        _info: &wgpu::AdapterInfo,
+        checked: bool,
+    ) -> Pipelines {
+        Pipelines {
+            checked,
+            modules: HashMap::new(),
+            interfaces: HashMap::new(),
+            pipelines: HashMap::new(),
+            bind_groups: HashMap::new(),
+        }
+    }
+
+    fn interface(&mut self, device: &wgpu::Device, arity: Arity) -> &Interface {
+        self.interfaces.entry(arity).or_insert_with(|| {
+            let (inputs, outputs) = (arity.0 as u32, arity.1 as u32);
+            let entry = |binding, ty, has_dynamic_offset| wgpu::BindGroupLayoutEntry {
+                binding,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset, min_binding_size: None },
+                count: None,
+            };
+            let storage = |read_only| wgpu::BufferBindingType::Storage { read_only };
+            let mut entries: Vec<_> =
+                (0..inputs).map(|input| entry(input, storage(true), false)).collect();
+            entries
+                .extend((0..outputs).map(|output| entry(OUTPUTS + output, storage(false), false)));
+            entries.push(entry(PARAMETERS, wgpu::BufferBindingType::Uniform, true));
+            let bindings = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+                label: None,
+                entries: &entries,
+            });
+            let pipeline = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: None,
+                bind_group_layouts: &[Some(&bindings)],
+                immediate_size: 0,
+            });
+            Interface { bindings, pipeline }
+        })
+    }
+
+    /// The pipeline of an entry point of a family's shader; and whether it had to be compiled.
+    pub(crate) fn pipeline(
+        &mut self,
+        device: &wgpu::Device,
+        family: &'static str,
+        entry: &'static str,
+        arity: Arity,
+    ) -> (wgpu::ComputePipeline, bool) {
+        if let Some(pipeline) = self.pipelines.get(&(entry, arity)) {
+            return (pipeline.clone(), false);
+        }
+        let module = match self.modules.get(family) {
+            Some(module) => module.clone(),
+            None => {
+                let module = module(device, family, self.checked);
+                self.modules.insert(family, module.clone());
+                module
+            }
+        };
+        let checked = self.checked;
+        let layout = &self.interface(device, arity).pipeline;
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(entry),
+            layout: Some(layout),
+            module: &module,
+            entry_point: Some(entry),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                // No kernel reads workgroup memory that it has not written.
+                zero_initialize_workgroup_memory: checked,
+                ..Default::default()
+            },
+            cache: None,
+        });
+        self.pipelines.insert((entry, arity), pipeline.clone());
+        (pipeline, true)
+    }
+
+    /// The bind group of these buffers; and whether it had to be made.
+    pub(crate) fn bind_group(
+        &mut self,
+        device: &wgpu::Device,
+        inputs: &[&Storage],
+        outputs: &[&Storage],
+        uniforms: &wgpu::Buffer,
+    ) -> (wgpu::BindGroup, bool) {
+        let arity = (inputs.len(), outputs.len());
+        let key = (arity, inputs.iter().chain(outputs).map(|storage| storage.id()).collect());
+        if let Some(bind_group) = self.bind_groups.get(&key) {
+            return (bind_group.clone(), false);
+        }
+        if self.bind_groups.len() >= MOST_BIND_GROUPS {
+            self.bind_groups.clear();
+        }
+        let input = inputs.iter().zip(0..);
+        let output = outputs.iter().zip(OUTPUTS..);
+        let mut entries: Vec<_> = input
+            .chain(output)
+            .map(|(storage, binding)| wgpu::BindGroupEntry { binding, resource: storage.binding() })
+            .collect();
+        entries.push(wgpu::BindGroupEntry {
+            binding: PARAMETERS,
+            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer: uniforms,
+                offset: 0,
+                size: wgpu::BufferSize::new(BLOCK as u64),
+            }),
+        });
+        let layout = &self.interface(device, arity).bindings;
+        let descriptor = wgpu::BindGroupDescriptor { label: None, layout, entries: &entries };
+        let bind_group = device.create_bind_group(&descriptor);
+        self.bind_groups.insert(key, bind_group.clone());
+        (bind_group, true)
+    }
+}
+
+fn module(device: &wgpu::Device, family: &'static str, checked: bool) -> wgpu::ShaderModule {
+    let source = belamy_shaders::source(family).expect("each family of the kernel list has a file");
+    let descriptor = wgpu::ShaderModuleDescriptor {
+        label: Some(family),
+        source: wgpu::ShaderSource::Wgsl(source.into()),
+    };
+    if checked {
+        return device.create_shader_module(descriptor);
+    }
+    // SAFETY: the shaders are ours, part of this program; the suite runs every one of them with checks on and with
+    // canaries beyond the ends of its buffers, and both agree that none leaves its bounds. Every loop ends.
+    unsafe {
+        device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+    }
+}

@@ -1,0 +1,211 @@
+// Matrix multiplication, of either operand transposed, over batches.
+//
+//   y[b, m, n] = sum over k of A[b, m, k] B[b, k, n]
+//   a: [B, M, K], or [B, K, M] read transposed     b: [B, K, N], or [B, N, K] read transposed     y: [B, M, N]
+//
+// A group of 256 invocations owns a tile of 64 x 64 elements of y, an invocation 4 x 4 of them. K is walked in slices
+// of 32 through workgroup memory: of each slice an invocation carries one block of 4 x 4 there, the first 128 of A and
+// the others of B, reading four neighbours in memory at once where the extents allow it. Where few tiles would leave
+// the device idle, `splits` groups share the K of one tile; each writes its sums to a part of its own, and
+// `matmul_add_splits`, an invocation an element, adds the parts in order. Sums are in f32.
+//
+// Cost: 2 B M N K operations; A is read once for each 64 columns, B once for each 64 rows.
+
+struct MatmulParams {
+    batch: u32,
+    m: u32,
+    n: u32,
+    k: u32,
+    transpose_a: u32,
+    transpose_b: u32,
+    batch_stride_a: u32,
+    batch_stride_b: u32,
+}
+struct Run { elements: u32, pass_0: u32, pass_1: u32, pass_2: u32, params: MatmulParams }
+
+@group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
+@group(0) @binding(8) var<storage, read_write> y: array<f32>;
+@group(0) @binding(16) var<uniform> run: Run;
+
+// `matmul_add_splits` reads what the splits of `matmul` wrote.
+@group(0) @binding(0) var<storage, read> parts: array<f32>;
+
+const TILE = 64u;
+const SLICE = 32u;
+const FOURS = TILE / 4u;
+// Where in `tiles` B begins.
+const TILE_B = SLICE * FOURS;
+
+/// A slice of A and one of B: [operand][k][row or column / 4].
+var<workgroup> tiles: array<vec4<f32>, 2u * TILE_B>;
+
+/// An operand as lanes (rows of A, columns of B) by depth (k): `inner` is the axis along which its memory runs.
+struct Operand {
+    is_a: bool,
+    along_depth: bool,
+    first: u32,
+    inner: u32,
+    outer: u32,
+}
+
+/// The first `count` of four neighbours in memory, and zeros. Where the inner extent consists of fours, so do `at` and
+/// `count`.
+fn four(o: Operand, at: u32, count: u32) -> vec4<f32> {
+    var value = vec4<f32>();
+    if count == 0u { return value; }
+    if o.inner % 4u == 0u {
+        if o.is_a { return a[at / 4u]; }
+        return b[at / 4u];
+    }
+    value.x = one(o, at);
+    if count > 1u { value.y = one(o, at + 1u); }
+    if count > 2u { value.z = one(o, at + 2u); }
+    if count > 3u { value.w = one(o, at + 3u); }
+    return value;
+}
+
+fn one(o: Operand, at: u32) -> f32 {
+    if o.is_a { return a[at / 4u][at % 4u]; }
+    return b[at / 4u][at % 4u];
+}
+
+/// How many lie between `begin` and `end`.
+fn within(begin: u32, end: u32) -> u32 {
+    return select(0u, end - begin, begin < end);
+}
+
+/// Four depths of four lanes each, with zeros beyond the ends: [depth][lane].
+fn fetch(o: Operand, lane: u32, depth: u32) -> mat4x4<f32> {
+    let inner = select(lane, depth, o.along_depth);
+    let outer = select(depth, lane, o.along_depth);
+    let at = o.first + outer * o.inner + inner;
+    let count = within(inner, o.inner);
+    let block = mat4x4<f32>(
+        four(o, at, select(0u, count, outer < o.outer)),
+        four(o, at + o.inner, select(0u, count, outer + 1u < o.outer)),
+        four(o, at + 2u * o.inner, select(0u, count, outer + 2u < o.outer)),
+        four(o, at + 3u * o.inner, select(0u, count, outer + 3u < o.outer)),
+    );
+    if o.along_depth { return transpose(block); }
+    return block;
+}
+
+/// sums[i][j] + left[i] right[j].
+fn add_outer(sums: mat4x4<f32>, left: vec4<f32>, right: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        fma(left.xxxx, right, sums[0]),
+        fma(left.yyyy, right, sums[1]),
+        fma(left.zzzz, right, sums[2]),
+        fma(left.wwww, right, sums[3]),
+    );
+}
+
+/// Adds the product of the slices in `tiles`, for four rows and four columns. Written out in eights: compilers do not
+/// unroll it.
+fn multiply(begin: mat4x4<f32>, row: u32, column: u32) -> mat4x4<f32> {
+    var sums = begin;
+    for (var k = 0u; k < TILE_B; k += 8u * FOURS) {
+        let i = k + row;
+        let j = k + column + TILE_B;
+        sums = add_outer(sums, tiles[i], tiles[j]);
+        sums = add_outer(sums, tiles[i + FOURS], tiles[j + FOURS]);
+        sums = add_outer(sums, tiles[i + 2u * FOURS], tiles[j + 2u * FOURS]);
+        sums = add_outer(sums, tiles[i + 3u * FOURS], tiles[j + 3u * FOURS]);
+        sums = add_outer(sums, tiles[i + 4u * FOURS], tiles[j + 4u * FOURS]);
+        sums = add_outer(sums, tiles[i + 5u * FOURS], tiles[j + 5u * FOURS]);
+        sums = add_outer(sums, tiles[i + 6u * FOURS], tiles[j + 6u * FOURS]);
+        sums = add_outer(sums, tiles[i + 7u * FOURS], tiles[j + 7u * FOURS]);
+    }
+    return sums;
+}
+
+fn write_four(at: u32, count: u32, value: vec4<f32>) {
+    if count > 0u { y[at] = value.x; }
+    if count > 1u { y[at + 1u] = value.y; }
+    if count > 2u { y[at + 2u] = value.z; }
+    if count > 3u { y[at + 3u] = value.w; }
+}
+
+@compute @workgroup_size(256)
+fn matmul(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let m = run.params.m;
+    let n = run.params.n;
+    let k = run.params.k;
+    let splits = run.pass_0;
+    // Groups are numbered by tile column, tile row, split, batch: neighbours read the same rows of A.
+    let across = (n + TILE - 1u) / TILE;
+    let down = (m + TILE - 1u) / TILE;
+    var rest = group.y * groups.x + group.x;
+    let first_column = rest % across * TILE;
+    rest /= across;
+    let first_row = rest % down * TILE;
+    rest /= down;
+    let split = rest % splits;
+    let batch = rest / splits;
+    if batch >= run.params.batch { return; }
+    // Whole slices, shared evenly.
+    let each = ((k + SLICE - 1u) / SLICE + splits - 1u) / splits * SLICE;
+    let begin = min(split * each, k);
+    let end = min(begin + each, k);
+
+    // What this invocation carries. Along the depth, pairs of invocations read eight neighbours; along the lanes,
+    // sixteen read a row of the tile.
+    var o: Operand;
+    o.is_a = lane < 128u;
+    o.along_depth = select(run.params.transpose_b == 1u, run.params.transpose_a == 0u, o.is_a);
+    let lanes = select(n, m, o.is_a);
+    let stride = select(run.params.batch_stride_b, run.params.batch_stride_a, o.is_a);
+    o.first = batch * stride * lanes * k;
+    o.inner = select(lanes, k, o.along_depth);
+    o.outer = select(k, lanes, o.along_depth);
+    let number = lane % 128u;
+    let block = select(
+        vec2<u32>(number % FOURS, number / FOURS),
+        vec2<u32>(number / 2u % FOURS, number % 2u + number / 32u * 2u),
+        o.along_depth,
+    );
+    let carried_lane = select(first_column, first_row, o.is_a) + 4u * block.x;
+    let to = select(TILE_B, 0u, o.is_a) + 4u * block.y * FOURS + block.x;
+
+    let row = lane / FOURS;
+    let column = lane % FOURS;
+    var sums = mat4x4<f32>();
+    for (var depth = begin; depth < end; depth += SLICE) {
+        let carried = fetch(o, carried_lane, depth + 4u * block.y);
+        // Everyone is done with the slice before.
+        workgroupBarrier();
+        tiles[to] = carried[0];
+        tiles[to + FOURS] = carried[1];
+        tiles[to + 2u * FOURS] = carried[2];
+        tiles[to + 3u * FOURS] = carried[3];
+        workgroupBarrier();
+        sums = multiply(sums, row, column);
+    }
+
+    let i = first_row + 4u * row;
+    let j = first_column + 4u * column;
+    let count = within(j, n);
+    let at = ((split * run.params.batch + batch) * m + i) * n + j;
+    if i < m { write_four(at, count, sums[0]); }
+    if i + 1u < m { write_four(at + n, count, sums[1]); }
+    if i + 2u < m { write_four(at + 2u * n, count, sums[2]); }
+    if i + 3u < m { write_four(at + 3u * n, count, sums[3]); }
+}
+
+@compute @workgroup_size(256)
+fn matmul_add_splits(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (group.y * groups.x + group.x) * 256u + lane;
+    if i >= run.elements { return; }
+    var sum = parts[i];
+    for (var split = 1u; split < run.pass_0; split++) { sum += parts[split * run.elements + i]; }
+    y[i] = sum;
+}
