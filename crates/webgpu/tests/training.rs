@@ -31,7 +31,7 @@ fn small(name: &str, batch: usize) -> Recipe {
     let mut recipe = Recipe::named(name).unwrap();
     recipe.batch = batch;
     if name == "dcgan64" {
-        (recipe.generator_width, recipe.discriminator_width) = (4, 4);
+        (recipe.generator_width, recipe.discriminator_width) = (8, 8);
     }
     recipe
 }
@@ -72,8 +72,8 @@ fn losses(recipe: &Recipe, steps: usize, device: &Device) -> Vec<[f64; 2]> {
         .collect()
 }
 
-/// Twenty steps of every recipe; of those with wide convolutions, which take minutes on a software adapter, two unless
-/// `BELAMY_LONG` is set.
+/// Twenty steps of the small recipes; of those with wide convolutions, which take minutes on a software adapter, two
+/// unless `BELAMY_LONG` is set.
 #[test]
 fn steps_have_the_oracles_losses() {
     let Some((device, _)) = device("the oracle's losses") else { return };
@@ -82,7 +82,10 @@ fn steps_have_the_oracles_losses() {
         ("sine", 150, 20),
         // Over fewer samples, the first input of a leaky ReLU that rounding puts on the other side of 0 moves the run.
         ("mnist-mlp", 32, 20),
-        ("dcgan64", 2, 20),
+        // Adam moves a weight by the learning rate along its gradient's sign however small the gradient, so rounding
+        // decides for gradients that are nearly 0: after 12 steps the CPU's fast path has parted from the oracle by
+        // 5e-4 too. Six steps tell a wrong kernel from that.
+        ("dcgan64", 8, 6),
         ("lines-upsample", 2, wide),
         ("lines-transpose", 2, wide),
         ("mnist-dcgan", 2, wide),
