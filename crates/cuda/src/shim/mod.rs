@@ -166,7 +166,10 @@ fn build(folder: &Path, source: &Source, more: &[String]) -> Result<Library, Str
     let key = compile::key(&[&compiler(), &flags.join(" "), &more.join(" "), &text]);
     let path = folder.join(format!("{family}-{key}.so"));
     if !path.is_file() {
-        let unique = format!("{family}-{key}-{}", std::process::id());
+        // Several devices of one process, in tests that run at once, may build the same family.
+        static BUILDS: AtomicU32 = AtomicU32::new(0);
+        let build = BUILDS.fetch_add(1, Ordering::Relaxed);
+        let unique = format!("{family}-{key}-{}-{build}", std::process::id());
         let (unit, made) = (folder.join(unique.clone() + ".cpp"), folder.join(unique + ".so"));
         std::fs::write(&unit, &text).map_err(|error| format!("{}: {error}", unit.display()))?;
         let output = Command::new(compiler())
