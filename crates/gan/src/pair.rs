@@ -393,3 +393,38 @@ impl Game {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batches::DeviceBatches;
+
+    /// The first failure of a run whose learning rate blows it up, looked for every `every` steps, and the weights
+    /// that are left.
+    fn blown_up(every: u64) -> (String, u64, Vec<Vec<f64>>) {
+        let device = belamy_cpu::cpu();
+        let mut recipe = Recipe::named("sine").unwrap();
+        recipe.generator_optimizer.learning_rate = 1e18;
+        let mut pair = Pair::new(recipe, 1, DType::F32, &device).unwrap();
+        let recipe = &pair.recipe;
+        let mut batches =
+            DeviceBatches::new(recipe, None, &pair.discriminator, DType::F32, &device).unwrap();
+        for step in 1..=60 {
+            pair.step(&mut batches).unwrap();
+            if step % every == 0
+                && let Err(error) = pair.verify(&mut batches)
+            {
+                let weights = pair.snapshot().iter().map(|w| w.to_f64().unwrap()).collect();
+                return (error.to_string(), pair.step, weights);
+            }
+        }
+        panic!("nothing blew up");
+    }
+
+    #[test]
+    fn a_bad_step_is_found_afterwards_as_if_each_had_been_looked_at() {
+        let at_once = blown_up(1);
+        assert!(at_once.1 > 0, "the first step is bad already: nothing is repeated");
+        assert_eq!(blown_up(60), at_once);
+    }
+}

@@ -108,7 +108,7 @@ impl WebGpu {
         let id = DeviceId { name: "webgpu", index: options.index };
         let refuse = |message| Error::new(ErrorKind::Device { device: id, message });
         let adapter = adapter::choose(options.index).map_err(refuse)?;
-        let (features, limits) = (adapter.features(), adapter.limits());
+        let limits = adapter.limits();
         // The default limits are what the shaders are written for; only sizes of memory follow the adapter.
         let required_limits = wgpu::Limits {
             max_buffer_size: limits.max_buffer_size,
@@ -117,7 +117,6 @@ impl WebGpu {
         };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("belamy"),
-            required_features: features & pipelines::WANTED_FEATURES,
             required_limits,
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
@@ -134,7 +133,7 @@ impl WebGpu {
                 seen.set(format!("the device was lost: {message}"));
             }
         });
-        let pipelines = Pipelines::new(&device, &adapter.get_info(), options.checked);
+        let pipelines = Pipelines::new(options.checked);
         let recorder = Recorder::new(&device);
         let largest = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         let pool = Pool::new(options.canaries);
@@ -193,6 +192,7 @@ impl WebGpu {
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let storage = Pool::make(&self.pool, &self.device, elements);
         if ready(scope.pop()).is_some() {
+            storage.discard();
             return Err(self.error(format!("out of memory: {bytes} bytes were asked for")));
         }
         if self.pool.canaries() {

@@ -74,6 +74,11 @@ impl Storage {
         })
     }
 
+    /// Lets go of a buffer that could not be had: the pool must not hand it out again.
+    pub(crate) fn discard(mut self) {
+        self.block = None;
+    }
+
     /// Fills numbers and canaries with NaN.
     pub(crate) fn poison(&self, queue: &wgpu::Queue) {
         let words = vec![NAN; (self.block().bytes + 2 * CANARY) as usize / 4];

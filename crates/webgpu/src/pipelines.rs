@@ -4,9 +4,6 @@ use crate::memory::Storage;
 use crate::uniforms::BLOCK;
 use std::collections::HashMap;
 
-/// What is asked of an adapter if it has it.
-pub(crate) const WANTED_FEATURES: wgpu::Features = wgpu::Features::empty();
-
 /// Where outputs begin among the bindings: inputs count from 0.
 const OUTPUTS: u32 = 8;
 /// The binding of the parameters.
@@ -34,11 +31,7 @@ pub(crate) struct Pipelines {
 }
 
 impl Pipelines {
-    pub(crate) fn new(
-        _device: &wgpu::Device,
-        _info: &wgpu::AdapterInfo,
-        checked: bool,
-    ) -> Pipelines {
+    pub(crate) fn new(checked: bool) -> Pipelines {
         Pipelines {
             checked,
             modules: HashMap::new(),

@@ -33,6 +33,7 @@ fn check(options: Options) {
     let report = run(&cases, &subject, &belamy_cpu::oracle(), &MODES);
     let _ = writeln!(std::io::stdout().lock(), "\nparity on webgpu, {options:?}\n{report}");
     let failures = report.failures();
+    assert!(report.total() > 0, "BELAMY_OPS={filter} names no case");
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let cases = chosen(&arguments.ops)?;
     let (devices, skipped) = devices(arguments.device.as_deref())?;
     let start = Instant::now();
-    let subjects: Vec<Subject> = devices.into_iter().map(subject).collect();
+    let subjects: Vec<Subject> = devices.into_iter().map(subject).collect::<Result<_>>()?;
     let total = (subjects.len() * cases.len()) as u64;
     let progress =
         Progress { waiting: Mutex::new(Waiting::on("checking")), done: AtomicU64::new(0), total };
@@ -112,8 +112,8 @@ fn devices(name: Option<&str>) -> Result<(Vec<Device>, Vec<&'static str>)> {
 }
 
 /// A device as the checks take it. The CPU's hand out memory full of NaN, so that an element left unwritten is seen.
-fn subject(device: Device) -> Subject {
-    match device.id().name {
+fn subject(device: Device) -> Result<Subject> {
+    Ok(match device.id().name {
         "oracle" => Subject::cpu(belamy_cpu::poisoned(false)),
         "cpu" => Subject::cpu(belamy_cpu::poisoned(true)),
         // Every access checked, and memory full of NaN between canaries.
@@ -121,11 +121,12 @@ fn subject(device: Device) -> Subject {
         "webgpu" => {
             let options =
                 belamy_webgpu::Options { index: device.id().index, checked: true, canaries: true };
-            let device = belamy_webgpu::open(options).unwrap_or(device);
+            let device =
+                belamy_webgpu::open(options).map_err(|error| Failure::new(error.to_string()))?;
             Subject { device, dtypes: vec![DType::F32], threaded: false }
         }
         _ => Subject { device, dtypes: vec![DType::F32], threaded: false },
-    }
+    })
 }
 
 /// How far all checks are.
@@ -269,7 +270,7 @@ mod tests {
         let case = Case::new("relu", "made wrong", |t| t[0].abs())
             .input(&[2, 3], Domain::Normal)
             .reference(|t| t[0].relu());
-        let subject = subject(belamy_cpu::cpu());
+        let subject = subject(belamy_cpu::cpu()).unwrap();
         let progress = Progress {
             waiting: Mutex::new(Waiting::on("checking")),
             done: AtomicU64::new(0),
