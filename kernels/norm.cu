@@ -1,14 +1,20 @@
-// Normalisation over groups of rows: batch and instance normalisation are one op.
+// Normalisation over groups of rows, with the leaky ReLU that often follows: batch and instance normalisation are one op.
 //
 //   x: [.., C] seen as [G groups, R rows, C channels]
 //   mean[g, c]     = 1/R sum over r of x[g, r, c]
 //   variance[g, c] = 1/R sum over r of (x[g, r, c] - mean[g, c])^2              biased
 //   s              = 1 / sqrt(variance[g, c] + epsilon),  xhat = (x - mean) s
 //
-//   norm        y[g, r, c]  = gamma[c] xhat[g, r, c] + beta[c],   and mean, variance: [G, C]
-//   norm_grad   from x, gamma, the cotangent g of y, mean, variance:
+//   u              = gamma[c] xhat[g, r, c] + beta[c]
+//
+//   norm        y = u > 0 ? u : slope u,   and mean, variance: [G, C]              slope 1: no activation
+//   norm_grad   from x, gamma, beta, the cotangent h of y, mean, variance:
+//               g           = u > 0 ? h : slope h                                  u is worked out again
 //               grad_x      = gamma s (g - 1/R sum_r g - xhat 1/R sum_r g xhat)
 //               grad_gamma  = sum over g, r of g xhat       grad_beta = sum over g, r of g
+//
+//   running_statistics   r <- decay r + (1 - decay) b for each part b in order; variances first times `correction`;
+//                        a thread owns a channel
 //
 // Three passes each. First two sums over rows: a block owns 32 channels and a part of the rows, a thread sums at most 64
 // rows of a channel in f32, and everything above that is added in f64, in order, which costs one addition for 64
@@ -19,11 +25,16 @@
 // R variance = sum d^2 - (sum d)^2 / R. As k is one of the numbers, the two differ by little only if that row lies many
 // deviations from the mean.
 //
-// Cost: `norm` reads x twice and writes y once; `norm_grad` reads x and g twice and writes grad_x once.
+// Cost: `norm` reads x twice and writes y once; `norm_grad` reads x and h twice and writes grad_x once.
 
 struct NormParams {
     unsigned groups, rows, channels;
-    float epsilon;
+    float epsilon, slope;
+};
+
+struct RunningParams {
+    unsigned parts, channels;
+    float decay, taken, correction;
 };
 
 // Blocks are numbered by part, then 32 channels, then group.
@@ -124,25 +135,36 @@ extern "C" __global__ void norm_apply(
     unsigned column = first / p.channels / p.rows * p.channels + channel;
     for (unsigned i = 0; i < minimum(VECTOR, len - first); i++) {
         if (i && channel == 0) column = (first + i) / p.channels / p.rows * p.channels;
-        values[i] = (values[i] - mean[column]) * scale[column] + beta[channel];
+        const float u = (values[i] - mean[column]) * scale[column] + beta[channel];
+        values[i] = u > 0.0f ? u : p.slope * u;
         column++;
         channel = channel + 1 == p.channels ? 0 : channel + 1;
     }
     store_four(y + first, len - first, values);
 }
 
+// What the activation passes of a cotangent where u = scale d + shift, at distance d from the mean.
+__device__ inline float passed(const NormParams& p, float scale, float d, float shift)
+{
+    return scale * d + shift > 0.0f ? 1.0f : p.slope;
+}
+
 extern "C" __global__ void norm_grad_sums(
-    NormParams p, unsigned parts, const float* x, const float* g, const float* mean, double* sums)
+    NormParams p, unsigned parts, const float* x, const float* gamma, const float* beta, const float* h, const float* mean,
+    const float* variance, double* sums)
 {
     const NormTile at(p, parts);
     float sum = 0.0f, product = 0.0f;
     if (at.channel < p.channels) {
         const unsigned start = at.group * p.rows * p.channels + at.channel;
-        const float middle = mean[at.group * p.channels + at.channel];
+        const unsigned column = at.group * p.channels + at.channel;
+        const float middle = mean[column], shift = beta[at.channel];
+        const float scale = gamma[at.channel] / sqrtf(variance[column] + p.epsilon);
         for (unsigned row = at.begin + threadIdx.x / 32; row < at.end; row += 8) {
-            const float cotangent = g[start + row * p.channels];
-            sum += cotangent;
-            product += cotangent * (x[start + row * p.channels] - middle);
+            const float d = x[start + row * p.channels] - middle;
+            const float g = h[start + row * p.channels] * passed(p, scale, d, shift);
+            sum += g;
+            product += g * d;
         }
     }
     write_parts(p, at, parts, sum, product, sums);
@@ -182,22 +204,39 @@ extern "C" __global__ void norm_grad_affine(NormParams p, const double* affine, 
 }
 
 extern "C" __global__ void norm_grad_apply(
-    NormParams p, unsigned len, const float* x, const float* g, const float* mean, const float* factors, float* grad_x)
+    NormParams p, unsigned len, const float* x, const float* beta, const float* h, const float* mean, const float* factors,
+    float* grad_x)
 {
     const unsigned first = VECTOR * global_thread();
     if (first >= len) return;
     const unsigned columns = p.groups * p.channels;
     float values[4], cotangents[4];
     load_four(x + first, len - first, values);
-    load_four(g + first, len - first, cotangents);
+    load_four(h + first, len - first, cotangents);
     unsigned channel = first % p.channels;
     unsigned column = first / p.channels / p.rows * p.channels + channel;
     for (unsigned i = 0; i < minimum(VECTOR, len - first); i++) {
         if (i && channel == 0) column = (first + i) / p.channels / p.rows * p.channels;
-        values[i] = factors[column] * cotangents[i] + factors[columns + column] * (values[i] - mean[column])
-            + factors[2 * columns + column];
+        const float scale = factors[column], d = values[i] - mean[column];
+        const float g = cotangents[i] * passed(p, scale, d, beta[channel]);
+        values[i] = scale * g + factors[columns + column] * d + factors[2 * columns + column];
         column++;
         channel = channel + 1 == p.channels ? 0 : channel + 1;
     }
     store_four(grad_x + first, len - first, values);
+}
+
+extern "C" __global__ void running_statistics(
+    RunningParams p, const float* running_mean, const float* running_variance, const float* batch_mean,
+    const float* batch_variance, float* moved_mean, float* moved_variance)
+{
+    const unsigned channel = global_thread();
+    if (channel >= p.channels) return;
+    float mean = running_mean[channel], variance = running_variance[channel];
+    for (unsigned part = 0; part < p.parts; part++) {
+        mean = p.decay * mean + p.taken * batch_mean[part * p.channels + channel];
+        variance = p.decay * variance + p.taken * (p.correction * batch_variance[part * p.channels + channel]);
+    }
+    moved_mean[channel] = mean;
+    moved_variance[channel] = variance;
 }

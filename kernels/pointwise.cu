@@ -1,11 +1,17 @@
 // Pointwise: each output element is a function of the elements at its place.
 //
+//   fill     y[i] = value
 //   unary    y[i] = f(x[i]; a, b)
 //   binary   y[i] = f(p[i], q[i]; a)        operands stretched by NumPy's broadcasting rule
 //   select   y[i] = c[i] != 0 ? p[i] : q[i]  operands stretched likewise
 //
 // One thread owns four neighbouring elements of y. Cost: one operation and one pass over each operand.
 // Functions and their codes: crates/tensor/src/ops/pointwise.rs. The choice of function is the same for all threads.
+
+struct FillParams {
+    unsigned len;
+    float value;
+};
 
 struct UnaryParams {
     unsigned len, function;
@@ -60,6 +66,14 @@ __device__ inline float apply_unary(unsigned function, float x, float a, float b
     case 19: return sinf(x);                                          // sin
     default: return cosf(x);                                          // cos
     }
+}
+
+extern "C" __global__ void fill(FillParams p, float* y)
+{
+    const unsigned first = VECTOR * global_thread();
+    if (first >= p.len) return;
+    const float values[4] = {p.value, p.value, p.value, p.value};
+    store_four(y + first, p.len - first, values);
 }
 
 extern "C" __global__ void unary(UnaryParams p, const float* x, float* y)

@@ -1,17 +1,23 @@
 // Binary cross-entropy of logits, as no logit overflows it.
 //
-//   y[i] = max(x[i], 0) - x[i] t[i] + ln(1 + e^-|x[i]|)        x: logits, t: targets, one shape
+//   bce_with_logits        y[i] = max(x[i], 0) - x[i] t[i] + ln(1 + e^-|x[i]|)        x: logits, t: targets, one shape
+//   bce_with_logits_mean   y = scale / N sum_i bce(x[i], t[i]), and its gradient slope[i] = scale / N (sigmoid(x[i]) - t[i])
 //
-// One invocation owns one element. Cost: one pass over each operand, 6 operations an element. The exponential and the
-// logarithm are those of pointwise.wgsl.
+// One invocation owns one element; of the mean, one workgroup owns everything, each of its invocations every 256th
+// element, and a tree adds their sums. Cost: one pass over each operand, 6 operations an element, for the mean 12. The
+// exponential and the logarithm are those of pointwise.wgsl.
 
 struct LossParams { len: u32 }
 struct Run { elements: u32, pass_0: u32, pass_1: u32, pass_2: u32, params: LossParams }
+struct MeanLossParams { len: u32, scale: f32 }
+struct MeanRun { elements: u32, pass_0: u32, pass_1: u32, pass_2: u32, params: MeanLossParams }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> t: array<f32>;
 @group(0) @binding(8) var<storage, read_write> y: array<f32>;
+@group(0) @binding(9) var<storage, read_write> slope: array<f32>;
 @group(0) @binding(16) var<uniform> run: Run;
+@group(0) @binding(16) var<uniform> mean_run: MeanRun;
 
 /// e^x to a unit in the last place: x = n ln 2 + r with |r| <= ln 2 / 2, a polynomial in r, and 2^n in two factors so
 /// that subnormal and overflowing results come out right. NaN passes.
@@ -84,6 +90,18 @@ fn log_1_plus(x: f32) -> f32 {
     return log_accurate(u) + lost / u;
 }
 
+fn cross_entropy(logit: f32, target_value: f32) -> f32 {
+    // `max` would drop a NaN.
+    let positive = select(logit, 0.0, logit < 0.0);
+    return positive - logit * target_value + log_1_plus(exp_accurate(-abs(logit)));
+}
+
+/// The logistic function, by the sign of its argument so that nothing overflows.
+fn sigmoid(x: f32) -> f32 {
+    let e = exp_accurate(-abs(x));
+    return select(1.0, e, x < 0.0) / (1.0 + e);
+}
+
 @compute @workgroup_size(256)
 fn bce_with_logits(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -92,8 +110,32 @@ fn bce_with_logits(
 ) {
     let i = (group.y * groups.x + group.x) * 256u + lane;
     if i >= run.elements { return; }
-    let logit = x[i];
-    // `max` would drop a NaN.
-    let positive = select(logit, 0.0, logit < 0.0);
-    y[i] = positive - logit * t[i] + log_1_plus(exp_accurate(-abs(logit)));
+    y[i] = cross_entropy(x[i], t[i]);
+}
+
+var<workgroup> partial: array<f32, 256>;
+
+/// The sum of the group's values, by a tree; valid in lane 0.
+fn sum_of_group(value: f32, lane: u32) -> f32 {
+    partial[lane] = value;
+    workgroupBarrier();
+    for (var step = 128u; step > 0u; step /= 2u) {
+        if lane < step {
+            partial[lane] += partial[lane + step];
+        }
+        workgroupBarrier();
+    }
+    return partial[0];
+}
+
+@compute @workgroup_size(256)
+fn bce_with_logits_mean(@builtin(local_invocation_index) lane: u32) {
+    let each = mean_run.params.scale / f32(mean_run.params.len);
+    var total = 0.0;
+    for (var i = lane; i < mean_run.params.len; i += 256u) {
+        total += cross_entropy(x[i], t[i]);
+        slope[i] = each * (sigmoid(x[i]) - t[i]);
+    }
+    let sum = sum_of_group(total, lane);
+    if lane == 0u { y[0] = each * sum; }
 }

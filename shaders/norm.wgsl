@@ -1,10 +1,14 @@
-// Normalisation over groups of rows: batch norm (G = 1) and instance norm (G = N) of x: [G groups, R rows, C channels].
+// Normalisation over groups of rows, with the leaky ReLU that often follows: batch norm (G = parts of the batch) and
+// instance norm (G = N) of x: [G groups, R rows, C channels].
 //
 //   mean[g, c]     = 1/R sum_r x[g, r, c]
 //   variance[g, c] = 1/R sum_r (x[g, r, c] - mean[g, c])^2
-//   y              = gamma (x - mean) s + beta,                       s = 1 / sqrt(variance + epsilon)
+//   u              = gamma (x - mean) s + beta,                       s = 1 / sqrt(variance + epsilon)
+//   y              = u > 0 ? u : slope u                              slope 1: no activation
+//   g              = u > 0 ? h : slope h                              from the cotangent h of y; u worked out again
 //   grad_x         = gamma s (g - 1/R sum_r g - (x - mean) s^2 1/R sum_r g (x - mean))
 //   grad_gamma     = sum_g,r g (x - mean) s        grad_beta = sum_g,r g
+//   running_statistics   r <- decay r + (1 - decay) b for each part b in order; variances first times `correction`
 //
 // A workgroup owns a tile: `width` neighbouring channels of one chunk of rows, its 256 invocations standing `width`
 // wide and 256 / width high. Three passes each:
@@ -14,14 +18,18 @@
 //   norm_grad_chunks  sum g and sum g (x - mean) of each chunk
 //   norm_grad_sums    an invocation a channel: chunks and groups added in order
 //   norm_grad         grad_x, tile by tile
-// All orders depend on shapes alone. Cost: x read three times (twice from cache) and y written once, 9 operations an
-// element; backwards x and g read twice, grad_x written once, 10 operations.
+// `running_statistics` has an invocation a channel.
+// All orders depend on shapes alone. Cost: x read three times (twice from cache) and y written once, 10 operations an
+// element; backwards x and h read twice, grad_x written once, 14 operations.
 
-struct NormParams { groups: u32, rows: u32, channels: u32, epsilon: f32 }
+struct NormParams { groups: u32, rows: u32, channels: u32, epsilon: f32, slope: f32 }
+struct RunningParams { parts: u32, channels: u32, decay: f32, taken: f32, correction: f32 }
+struct RunningRun { elements: u32, pass_0: u32, pass_1: u32, pass_2: u32, params: RunningParams }
 // pass_0: rows a chunk; pass_1: the tile's width.
 struct Run { elements: u32, pass_0: u32, pass_1: u32, pass_2: u32, params: NormParams }
 
 @group(0) @binding(16) var<uniform> run: Run;
+@group(0) @binding(16) var<uniform> running_run: RunningRun;
 
 // norm_chunks: x -> chunk_mean, chunk_square: [G, chunks, C]
 @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -41,24 +49,29 @@ struct Run { elements: u32, pass_0: u32, pass_1: u32, pass_2: u32, params: NormP
 @group(0) @binding(4) var<storage, read> variance: array<f32>;
 @group(0) @binding(8) var<storage, read_write> y: array<f32>;
 
-// norm_grad_chunks: x, g, mean -> chunk sums of g and of g (x - mean): [G, chunks, C]
-@group(0) @binding(1) var<storage, read> g: array<f32>;
-@group(0) @binding(2) var<storage, read> chunks_mean: array<f32>;
+// norm_grad_chunks: x, gamma, beta, mean, variance, h -> chunk sums of g and of g (x - mean): [G, chunks, C]
+@group(0) @binding(5) var<storage, read> h: array<f32>;
 
-// norm_grad_sums: the chunks' sums, variance -> grad_gamma, grad_beta: [C], slope, mean_g: [G, C]
+// norm_grad_sums: the chunks' sums, variance -> grad_gamma, grad_beta: [C], moments: [G, C] of
+// (s^2 1/R sum g (x - mean), 1/R sum g)
 @group(0) @binding(0) var<storage, read> chunk_g: array<f32>;
 @group(0) @binding(1) var<storage, read> chunk_gx: array<f32>;
 @group(0) @binding(2) var<storage, read> sums_variance: array<f32>;
 @group(0) @binding(8) var<storage, read_write> grad_gamma: array<f32>;
 @group(0) @binding(9) var<storage, read_write> grad_beta: array<f32>;
-@group(0) @binding(10) var<storage, read_write> slope_out: array<f32>;
-@group(0) @binding(11) var<storage, read_write> mean_g_out: array<f32>;
+@group(0) @binding(10) var<storage, read_write> moments_out: array<vec2<f32>>;
 
-// norm_grad: x, g, gamma, mean, variance, slope, mean_g -> grad_x
-@group(0) @binding(2) var<storage, read> grad_of_gamma: array<f32>;
-@group(0) @binding(5) var<storage, read> slope: array<f32>;
-@group(0) @binding(6) var<storage, read> mean_g: array<f32>;
+// norm_grad: x, gamma, beta, mean, variance, h, moments -> grad_x
+@group(0) @binding(6) var<storage, read> moments: array<vec2<f32>>;
 @group(0) @binding(8) var<storage, read_write> grad_x: array<f32>;
+
+// running_statistics: running and the batch's mean and variance -> the moved ones
+@group(0) @binding(0) var<storage, read> running_mean: array<f32>;
+@group(0) @binding(1) var<storage, read> running_variance: array<f32>;
+@group(0) @binding(2) var<storage, read> batch_mean: array<f32>;
+@group(0) @binding(3) var<storage, read> batch_variance: array<f32>;
+@group(0) @binding(8) var<storage, read_write> moved_mean: array<f32>;
+@group(0) @binding(9) var<storage, read_write> moved_variance: array<f32>;
 
 /// What a workgroup's tile covers for one of its invocations.
 struct Tile {
@@ -181,8 +194,23 @@ fn norm(
     let scale = gamma[t.channel] / sqrt(variance[at] + run.params.epsilon);
     for (var row = t.first; row < t.end; row += t.height) {
         let i = base + row * channels;
-        y[i] = (x[i] - mean[at]) * scale + beta[t.channel];
+        let u = (x[i] - mean[at]) * scale + beta[t.channel];
+        y[i] = select(run.params.slope * u, u, u > 0.0);
     }
+}
+
+/// What the backward passes know of a channel: u = scale (x - mean) + shift.
+struct Channel { mean: f32, scale: f32, shift: f32 }
+
+fn channel_of(t: Tile) -> Channel {
+    let at = t.group * run.params.channels + t.channel;
+    let scale = gamma[t.channel] / sqrt(variance[at] + run.params.epsilon);
+    return Channel(mean[at], scale, beta[t.channel]);
+}
+
+/// What the activation passes of a cotangent, at distance d from the mean.
+fn passed(c: Channel, d: f32) -> f32 {
+    return select(run.params.slope, 1.0, c.scale * d + c.shift > 0.0);
 }
 
 @compute @workgroup_size(256)
@@ -194,14 +222,16 @@ fn norm_grad_chunks(
     let t = tile(group.y * groups.x + group.x, lane);
     let channels = run.params.channels;
     let base = t.group * run.params.rows * channels + t.channel;
-    var center = 0.0;
-    if t.owns { center = chunks_mean[t.group * channels + t.channel]; }
+    var c: Channel;
+    if t.owns { c = channel_of(t); }
     var sum = 0.0;
     var product = 0.0;
     for (var row = t.first; row < t.end; row += t.height) {
         let i = base + row * channels;
-        sum += g[i];
-        product += g[i] * (x[i] - center);
+        let d = x[i] - c.mean;
+        let g = h[i] * passed(c, d);
+        sum += g;
+        product += g * d;
     }
     let total = sum_of_tile(sum, lane);
     let total_product = sum_of_tile(product, lane);
@@ -235,8 +265,7 @@ fn norm_grad_sums(
         let s = 1.0 / sqrt(sums_variance[i] + p.epsilon);
         gammas += product * s;
         betas += sum;
-        slope_out[i] = s * s * product / f32(p.rows);
-        mean_g_out[i] = sum / f32(p.rows);
+        moments_out[i] = vec2<f32>(s * s * product, sum) / f32(p.rows);
     }
     grad_gamma[channel] = gammas;
     grad_beta[channel] = betas;
@@ -252,11 +281,31 @@ fn norm_grad(
     if !t.owns { return; }
     let channels = run.params.channels;
     let base = t.group * run.params.rows * channels + t.channel;
-    let at = t.group * channels + t.channel;
-    let scale = grad_of_gamma[t.channel] / sqrt(variance[at] + run.params.epsilon);
+    let c = channel_of(t);
+    let moment = moments[t.group * channels + t.channel];
     for (var row = t.first; row < t.end; row += t.height) {
         let i = base + row * channels;
+        let d = x[i] - c.mean;
         // The means are taken off first: what is left is often small.
-        grad_x[i] = scale * ((g[i] - mean_g[at]) - slope[at] * (x[i] - mean[at]));
+        grad_x[i] = c.scale * ((h[i] * passed(c, d) - moment.y) - moment.x * d);
     }
+}
+
+@compute @workgroup_size(256)
+fn running_statistics(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (group.y * groups.x + group.x) * 256u + lane;
+    let p = running_run.params;
+    if i >= p.channels { return; }
+    var mean = running_mean[i];
+    var variance = running_variance[i];
+    for (var part = 0u; part < p.parts; part++) {
+        mean = p.decay * mean + p.taken * batch_mean[part * p.channels + i];
+        variance = p.decay * variance + p.taken * (p.correction * batch_variance[part * p.channels + i]);
+    }
+    moved_mean[i] = mean;
+    moved_variance[i] = variance;
 }

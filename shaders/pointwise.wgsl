@@ -1,5 +1,6 @@
 // Pointwise kernels: each output element is a function of the elements at its place.
 //
+//   fill     y[i] = value
 //   unary    y[i] = f(x[i]; a, b)
 //   binary   y[i] = f(p[i], q[i]; a)        operands stretched: an axis of stride 0 repeats
 //   select   y[i] = c[i] != 0 ? p[i] : q[i]
@@ -10,6 +11,8 @@
 // exp, log, sin and cos are written out: WGSL's own may be wrong by several units in the last place, and on software
 // adapters are. The codes of the functions are those of `UnaryFunction` and `BinaryFunction` in Rust.
 
+struct FillParams { len: u32, value: f32 }
+struct FillRun { elements: u32, pass_0: u32, pass_1: u32, pass_2: u32, params: FillParams }
 struct UnaryParams { len: u32, function: u32, a: f32, b: f32 }
 struct UnaryRun { elements: u32, pass_0: u32, pass_1: u32, pass_2: u32, params: UnaryParams }
 
@@ -28,6 +31,7 @@ struct BroadcastRun { elements: u32, pass_0: u32, pass_1: u32, pass_2: u32, para
 @group(0) @binding(0) var<storage, read> p: array<f32>;
 @group(0) @binding(1) var<storage, read> q: array<f32>;
 @group(0) @binding(8) var<storage, read_write> y: array<f32>;
+@group(0) @binding(16) var<uniform> fill_run: FillRun;
 @group(0) @binding(16) var<uniform> unary_run: UnaryRun;
 @group(0) @binding(16) var<uniform> broadcast_run: BroadcastRun;
 
@@ -165,6 +169,17 @@ fn power(x: f32, a: f32) -> f32 {
         rest >>= 1u;
     }
     return select(result, 1.0 / result, a < 0.0);
+}
+
+@compute @workgroup_size(256)
+fn fill(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = element(group, groups, lane);
+    if i >= fill_run.elements { return; }
+    y[i] = fill_run.params.value;
 }
 
 @compute @workgroup_size(256)

@@ -52,6 +52,9 @@ pub struct Case {
     /// Whether the case is large enough to be split over threads; gradients are then checked along a few random
     /// directions only.
     pub large: bool,
+    /// Whether so many elements lie near a kink that every step of a difference carries some across: gradients are
+    /// then compared with the oracle's alone.
+    pub kinked: bool,
     /// How far f32 arithmetic inside the op may widen the bound, beyond reduction and scale.
     pub slack: f64,
 }
@@ -73,6 +76,7 @@ impl Case {
             scale: Scale::Peak,
             reduction: 1,
             large: false,
+            kinked: false,
             slack: 1.0,
         }
     }
@@ -155,6 +159,13 @@ impl Case {
     #[must_use]
     pub fn large(mut self) -> Case {
         self.large = true;
+        self
+    }
+
+    /// Says that differences would carry elements across kinks; smaller cases of the op have those checks.
+    #[must_use]
+    pub fn kinked(mut self) -> Case {
+        self.kinked = true;
         self
     }
 

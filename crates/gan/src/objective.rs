@@ -11,7 +11,8 @@
 //! At chance (a = 0) the discriminator's loss is 2 ln 2 by the sum convention, ln 2 by the mean.
 
 use belamy_nn::Context;
-use belamy_tensor::ops::loss::bce_with_logits;
+use belamy_tensor::ops::concat::concat;
+use belamy_tensor::ops::loss::bce_with_logits_mean;
 use belamy_tensor::ops::random;
 use belamy_tensor::{Result, Tensor};
 use serde::{Deserialize, Serialize};
@@ -77,16 +78,69 @@ impl Default for Labels {
     }
 }
 
+/// A discriminator's answers to a batch of real samples and one of fake ones.
+#[derive(Debug, Clone)]
+pub enum Answers {
+    /// From two passes.
+    Apart {
+        /// Logits of the real samples.
+        real: Tensor,
+        /// Logits of the fake ones.
+        fake: Tensor,
+    },
+    /// From one pass over both, as many real samples as fake ones behind them.
+    Together(Tensor),
+}
+
+impl Answers {
+    /// Logits of the real samples.
+    pub fn real(&self) -> Result<Tensor> {
+        match self {
+            Answers::Apart { real, .. } => Ok(real.clone()),
+            Answers::Together(logits) => logits.slice(0, 0, logits.dims()[0] / 2),
+        }
+    }
+
+    /// Logits of the fake samples.
+    pub fn fake(&self) -> Result<Tensor> {
+        match self {
+            Answers::Apart { fake, .. } => Ok(fake.clone()),
+            Answers::Together(logits) => {
+                let half = logits.dims()[0] / 2;
+                logits.slice(0, half, half)
+            }
+        }
+    }
+
+    /// The same numbers, outside the graph.
+    #[must_use]
+    pub fn detach(&self) -> Answers {
+        match self {
+            Answers::Apart { real, fake } => {
+                Answers::Apart { real: real.detach(), fake: fake.detach() }
+            }
+            Answers::Together(logits) => Answers::Together(logits.detach()),
+        }
+    }
+}
+
 impl Labels {
-    /// Targets for logits that should be `target`, and would be `other` if flipped.
+    /// Whether the targets are the same at every step.
+    fn are_constant(&self) -> bool {
+        self.flip == 0.0 && self.noise == 0.0
+    }
+
+    /// Targets for `count` logits of the shape and kind of `logits`, that should be `target`, and would be `other` if
+    /// flipped.
     fn targets(
         &self,
         logits: &Tensor,
-        target: f64,
-        other: f64,
+        count: usize,
+        [target, other]: [f64; 2],
         cx: &mut Context,
     ) -> Result<Tensor> {
-        let (shape, dtype, device) = (logits.shape(), logits.dtype(), logits.device());
+        let (shape, dtype, device) =
+            (logits.shape().with(0, count), logits.dtype(), logits.device());
         let mut targets = Tensor::full(target, shape, dtype, device)?;
         if self.flip > 0.0 {
             let key = cx.next_key();
@@ -101,32 +155,52 @@ impl Labels {
         Ok(targets)
     }
 
-    /// The discriminator's loss on real samples' logits: a scalar, in nats per sample.
-    pub fn real_loss(&self, logits: &Tensor, cx: &mut Context) -> Result<Tensor> {
-        let targets = self.targets(logits, self.real, self.fake, cx)?;
-        bce_with_logits(logits, &targets)?.mean_all()
-    }
-
-    /// The discriminator's loss on fake samples' logits: a scalar, in nats per sample.
-    pub fn fake_loss(&self, logits: &Tensor, cx: &mut Context) -> Result<Tensor> {
-        let targets = self.targets(logits, self.fake, self.real, cx)?;
-        bce_with_logits(logits, &targets)?.mean_all()
+    /// The discriminator's loss, `scale` times the sum of its means over real and fake samples: a scalar, in nats per
+    /// sample. `kept` holds the targets of a pass over both for the next step, where they do not change.
+    pub fn discriminator_loss(
+        &self,
+        answers: &Answers,
+        scale: f64,
+        kept: &mut Option<Tensor>,
+        cx: &mut Context,
+    ) -> Result<Tensor> {
+        let (for_real, for_fake) = ([self.real, self.fake], [self.fake, self.real]);
+        match answers {
+            Answers::Apart { real, fake } => {
+                let targets = self.targets(real, real.dims()[0], for_real, cx)?;
+                let loss = bce_with_logits_mean(real, &targets, scale)?;
+                let targets = self.targets(fake, fake.dims()[0], for_fake, cx)?;
+                loss.add(&bce_with_logits_mean(fake, &targets, scale)?)
+            }
+            Answers::Together(logits) => {
+                let half = logits.dims()[0] / 2;
+                let targets = match kept.take() {
+                    Some(kept) if kept.meta() == logits.meta() => kept,
+                    _ => concat(
+                        &[
+                            &self.targets(logits, half, for_real, cx)?,
+                            &self.targets(logits, half, for_fake, cx)?,
+                        ],
+                        0,
+                    )?,
+                };
+                *kept = self.are_constant().then(|| targets.clone());
+                // The mean over both is half of the sum of the halves' means.
+                bce_with_logits_mean(logits, &targets, 2.0 * scale)
+            }
+        }
     }
 }
 
 impl GeneratorLoss {
     /// The generator's loss on its samples' logits: a scalar, in nats per sample.
     pub fn loss(self, logits: &Tensor, labels: &Labels) -> Result<Tensor> {
-        let target = match self {
-            GeneratorLoss::NonSaturating => labels.generator,
-            GeneratorLoss::Minimax => 0.0,
+        let (target, scale) = match self {
+            GeneratorLoss::NonSaturating => (labels.generator, 1.0),
+            GeneratorLoss::Minimax => (0.0, -1.0),
         };
         let targets = Tensor::full(target, logits.shape(), logits.dtype(), logits.device())?;
-        let loss = bce_with_logits(logits, &targets)?.mean_all()?;
-        match self {
-            GeneratorLoss::NonSaturating => Ok(loss),
-            GeneratorLoss::Minimax => loss.neg(),
-        }
+        bce_with_logits_mean(logits, &targets, scale)
     }
 }
 

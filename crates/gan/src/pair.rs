@@ -3,7 +3,7 @@
 use crate::batches::{Batch, Batches};
 use crate::error::{Error, Result};
 use crate::networks;
-use crate::objective::taken_for_real;
+use crate::objective::{Answers, taken_for_real};
 use crate::recipe::{GeneratorUpdate, Passes, Recipe};
 use belamy_nn::average::Average;
 use belamy_nn::optimizer::{Optimizer, gradients};
@@ -34,6 +34,8 @@ pub struct Pair {
     device: Device,
     dtype: DType,
     unverified: Option<Unverified>,
+    /// The discriminator's targets, where they do not change.
+    targets: Option<Tensor>,
 }
 
 /// The steps since the last [`Pair::verify`].
@@ -55,10 +57,20 @@ pub struct Measures {
     pub loss_d: Tensor,
     /// The generator's loss, in nats per sample.
     pub loss_g: Tensor,
-    /// The share of real samples that the discriminator takes for real.
-    pub accuracy_real: Tensor,
-    /// The share of fake samples that it takes for fake.
-    pub accuracy_fake: Tensor,
+    /// The discriminator's answers to the step's last batches.
+    pub answers: Answers,
+}
+
+impl Measures {
+    /// The share of real samples that the discriminator takes for real, on the device.
+    pub fn accuracy_real(&self) -> Result<Tensor> {
+        Ok(taken_for_real(&self.answers.real()?)?)
+    }
+
+    /// The share of fake samples that it takes for fake, on the device.
+    pub fn accuracy_fake(&self) -> Result<Tensor> {
+        Ok(taken_for_real(&self.answers.fake()?)?.one_minus()?)
+    }
 }
 
 impl Pair {
@@ -84,6 +96,7 @@ impl Pair {
             device: device.clone(),
             dtype,
             unverified: None,
+            targets: None,
         })
     }
 
@@ -178,12 +191,12 @@ impl Pair {
             let game = self.judge(&real, &fake, &noise, &mut cx)?;
             let grads_d = gradients(&game.loss_d, &self.discriminator)?;
             if last && update == GeneratorUpdate::Simultaneous {
-                let loss_g =
-                    self.recipe.generator_loss.loss(&game.fake_logits, &self.recipe.labels)?;
+                let fake_logits = game.answers.fake()?;
+                let loss_g = self.recipe.generator_loss.loss(&fake_logits, &self.recipe.labels)?;
                 let grads_g = gradients(&loss_g, &self.generator)?;
                 self.discriminator_optimizer.apply(&self.discriminator, &grads_d)?;
                 self.generator_optimizer.apply(&self.generator, &grads_g)?;
-                return game.measures(&loss_g);
+                return Ok(game.measures(&loss_g));
             }
             self.discriminator_optimizer.apply(&self.discriminator, &grads_d)?;
             if last {
@@ -198,7 +211,7 @@ impl Pair {
                 let loss_g = self.recipe.generator_loss.loss(&logits, &self.recipe.labels)?;
                 let grads_g = gradients(&loss_g, &self.generator)?;
                 self.generator_optimizer.apply(&self.generator, &grads_g)?;
-                return game.measures(&loss_g);
+                return Ok(game.measures(&loss_g));
             }
         }
         unreachable!("a recipe has at least one discriminator update a step")
@@ -210,28 +223,48 @@ impl Pair {
     }
 
     /// The discriminator's side of the game.
-    fn judge(&self, real: &Batch, fake: &Tensor, noise: &Batch, cx: &mut Context) -> Result<Game> {
-        let labels = &self.recipe.labels;
-        let (real_logits, fake_logits) = match self.recipe.passes {
-            Passes::Separate => (
-                self.discriminator.forward(&real.samples, real.labels.as_ref(), cx)?,
-                self.discriminator.forward(fake, noise.labels.as_ref(), cx)?,
-            ),
-            Passes::Joined => {
+    ///
+    /// Real and fake samples go through it in one pass, as the two parts of a batch where batch norm is to take each
+    /// one's own statistics: the same numbers as two passes give, from half as many launches. Only where the
+    /// generator's gradient is taken from the same pass are there two: half of the work on the way back would be for
+    /// nothing.
+    fn judge(
+        &mut self,
+        real: &Batch,
+        fake: &Tensor,
+        noise: &Batch,
+        cx: &mut Context,
+    ) -> Result<Game> {
+        let network = &self.discriminator;
+        let simultaneous = self.recipe.generator_update == GeneratorUpdate::Simultaneous;
+        let equal = real.samples.dims()[0] == fake.dims()[0];
+        let answers = match self.recipe.passes {
+            Passes::Separate if simultaneous || !equal => Answers::Apart {
+                real: network.forward(&real.samples, real.labels.as_ref(), cx)?,
+                fake: network.forward(fake, noise.labels.as_ref(), cx)?,
+            },
+            passes => {
                 let both = concat(&[&real.samples, fake], 0)?;
                 let classes = match (&real.labels, &noise.labels) {
                     (Some(real), Some(fake)) => Some(concat(&[real, fake], 0)?),
                     _ => None,
                 };
-                let logits = self.discriminator.forward(&both, classes.as_ref(), cx)?;
-                let (reals, fakes) = (real.samples.dims()[0], fake.dims()[0]);
-                (logits.slice(0, 0, reals)?, logits.slice(0, reals, fakes)?)
+                cx.set_parts(if passes == Passes::Separate { 2 } else { 1 });
+                let logits = network.forward(&both, classes.as_ref(), cx);
+                cx.set_parts(1);
+                let logits = logits?;
+                if equal {
+                    Answers::Together(logits)
+                } else {
+                    let (reals, fakes) = (real.samples.dims()[0], fake.dims()[0]);
+                    let real = logits.slice(0, 0, reals)?;
+                    Answers::Apart { real, fake: logits.slice(0, reals, fakes)? }
+                }
             }
         };
-        let halves =
-            labels.real_loss(&real_logits, cx)?.add(&labels.fake_loss(&fake_logits, cx)?)?;
-        let loss_d = halves.mul_scalar(self.recipe.loss_convention.scale())?;
-        Ok(Game { loss_d, real_logits, fake_logits })
+        let (labels, scale) = (self.recipe.labels, self.recipe.loss_convention.scale());
+        let loss_d = labels.discriminator_loss(&answers, scale, &mut self.targets, cx)?;
+        Ok(Game { loss_d, answers })
     }
 
     /// Samples for noise `[N, latent]` by the running statistics, from the averaged weights if there are any.
@@ -267,7 +300,7 @@ impl Pair {
 
     /// Repeats the step's passes from the same weights and draws, and names the first value that is not finite;
     /// `after` holds what the step made of the weights.
-    fn first_non_finite(&self, batches: &mut dyn Batches, after: &[Tensor]) -> Result<String> {
+    fn first_non_finite(&mut self, batches: &mut dyn Batches, after: &[Tensor]) -> Result<String> {
         let mut cx = self.context()?;
         let real = batches.real(0, &mut cx)?;
         if bad(&real.samples)? {
@@ -288,7 +321,8 @@ impl Pair {
         let game = self.judge(&real, &fake, &noise, &mut cx)?;
         let mut place = first_bad_gradient(&game.loss_d, &self.discriminator)?;
         if simultaneous && place.is_none() {
-            let loss_g = self.recipe.generator_loss.loss(&game.fake_logits, &self.recipe.labels)?;
+            let fake_logits = game.answers.fake()?;
+            let loss_g = self.recipe.generator_loss.loss(&fake_logits, &self.recipe.labels)?;
             place = first_bad_gradient(&loss_g, &self.generator)?;
         }
         if let Some(place) = place {
@@ -379,18 +413,16 @@ fn first_bad_gradient(loss: &Tensor, network: &Network) -> Result<Option<String>
 /// One round of the game, before anybody moves.
 struct Game {
     loss_d: Tensor,
-    real_logits: Tensor,
-    fake_logits: Tensor,
+    answers: Answers,
 }
 
 impl Game {
-    fn measures(&self, loss_g: &Tensor) -> Result<Measures> {
-        Ok(Measures {
+    fn measures(&self, loss_g: &Tensor) -> Measures {
+        Measures {
             loss_d: self.loss_d.detach(),
             loss_g: loss_g.detach(),
-            accuracy_real: taken_for_real(&self.real_logits)?,
-            accuracy_fake: taken_for_real(&self.fake_logits)?.one_minus()?,
-        })
+            answers: self.answers.detach(),
+        }
     }
 }
 

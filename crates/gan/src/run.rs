@@ -268,7 +268,7 @@ impl Run {
         images_per_second: f64,
     ) -> Result<Metrics> {
         let step = self.pair.step;
-        let accuracy_fake = measures.accuracy_fake.item()?;
+        let accuracy_fake = measures.accuracy_fake()?.item()?;
         let drawn = step as f64
             * self.plan.recipe.batch as f64
             * self.plan.recipe.discriminator_steps as f64;
@@ -280,7 +280,7 @@ impl Run {
             loss_d: measures.loss_d.item()?,
             loss_g: measures.loss_g.item()?,
             loss_convention: self.plan.recipe.loss_convention.name(),
-            accuracy_real: measures.accuracy_real.item()?,
+            accuracy_real: measures.accuracy_real()?.item()?,
             accuracy_fake,
             fooling_rate: 1.0 - accuracy_fake,
         })

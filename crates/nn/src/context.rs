@@ -24,25 +24,37 @@ pub struct Context {
     seed: u64,
     counter: Tensor,
     next_stream: u32,
+    parts: usize,
 }
 
 impl Context {
     /// A context for training step `step`, whose batch starts at global sample `first_sample`.
     pub fn train(seed: u64, step: u32, first_sample: u32, device: &Device) -> Result<Context> {
         let counter = random::counter(step, first_sample, device)?;
-        Ok(Context { mode: Mode::Train, seed, counter, next_stream: 0 })
+        Ok(Context { mode: Mode::Train, seed, counter, next_stream: 0, parts: 1 })
     }
 
     /// A context for inference. Its random streams are apart from those of every training step of fewer than
     /// 2³² − 1 steps.
     pub fn evaluate(seed: u64, device: &Device) -> Result<Context> {
         let counter = random::counter(u32::MAX, 0, device)?;
-        Ok(Context { mode: Mode::Evaluate, seed, counter, next_stream: 0 })
+        Ok(Context { mode: Mode::Evaluate, seed, counter, next_stream: 0, parts: 1 })
     }
 
     /// Whether batch statistics and dropout are in force.
     pub fn is_training(&self) -> bool {
         self.mode == Mode::Train
+    }
+
+    /// Of how many equal parts a batch consists, one behind the other. Each is a batch of its own to whatever looks at
+    /// a batch as a whole: 2 for a discriminator that sees real and fake samples in one pass.
+    pub fn parts(&self) -> usize {
+        self.parts
+    }
+
+    /// Says of how many equal parts the batches of the following passes consist.
+    pub fn set_parts(&mut self, parts: usize) {
+        self.parts = parts;
     }
 
     /// The key of the next use of randomness.

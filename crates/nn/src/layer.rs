@@ -17,6 +17,21 @@ pub trait Layer: fmt::Debug + Send + Sync {
     /// The layer's function.
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor>;
 
+    /// The layer and a leaky ReLU of `slope` behind it, where it has one pass for both.
+    fn forward_activated(
+        &self,
+        _x: &Tensor,
+        _slope: f64,
+        _cx: &mut Context,
+    ) -> Option<Result<Tensor>> {
+        None
+    }
+
+    /// The slope below 0, where the layer is a (leaky) ReLU and nothing else.
+    fn leaky_slope(&self) -> Option<f64> {
+        None
+    }
+
     /// The shape it makes of an input, both without the batch axis.
     fn output(&self, input: Shape) -> Result<Shape>;
 

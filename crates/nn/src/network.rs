@@ -73,10 +73,11 @@ impl Network {
     ///
     /// Errors name the layer they happened in.
     pub fn forward(&self, x: &Tensor, labels: Option<&Tensor>, cx: &mut Context) -> Result<Tensor> {
-        self.forward_observed(x, labels, cx, &mut |_, _| {})
+        self.walk(x, labels, cx, None)
     }
 
-    /// As [`Network::forward`], showing each layer's name and result to `observe`: to find where a NaN begins.
+    /// As [`Network::forward`], showing each layer's name and result to `observe`: to find where a NaN begins. Layers
+    /// that would be computed together are then computed one by one.
     pub fn forward_observed(
         &self,
         x: &Tensor,
@@ -84,12 +85,33 @@ impl Network {
         cx: &mut Context,
         observe: &mut dyn FnMut(&str, &Tensor),
     ) -> Result<Tensor> {
+        self.walk(x, labels, cx, Some(observe))
+    }
+
+    fn walk(
+        &self,
+        x: &Tensor,
+        labels: Option<&Tensor>,
+        cx: &mut Context,
+        mut observe: Option<&mut dyn FnMut(&str, &Tensor)>,
+    ) -> Result<Tensor> {
         let mut run = |layers: &[Named], mut x: Tensor, cx: &mut Context| -> Result<Tensor> {
-            for Named { name, layer } in layers {
-                x = layer
-                    .forward(&x, cx)
-                    .map_err(|error| error.within(format!("{}.{name}", self.name)))?;
-                observe(name, &x);
+            let mut rest = layers;
+            while let [Named { name, layer }, after @ ..] = rest {
+                let place = |error: Error| error.within(format!("{}.{name}", self.name));
+                rest = after;
+                if observe.is_none()
+                    && let [next, after @ ..] = after
+                    && let Some(slope) = next.layer.leaky_slope()
+                    && let Some(together) = layer.forward_activated(&x, slope, cx)
+                {
+                    (x, rest) = (together.map_err(place)?, after);
+                    continue;
+                }
+                x = layer.forward(&x, cx).map_err(place)?;
+                if let Some(observe) = &mut observe {
+                    observe(name, &x);
+                }
             }
             Ok(x)
         };

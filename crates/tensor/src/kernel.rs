@@ -14,7 +14,9 @@ use crate::ops::{
 macro_rules! for_each_kernel {
     ($callback:ident) => {
         $callback! {
-            pointwise: [unary(UnaryParams), binary(BroadcastParams), select(BroadcastParams)];
+            pointwise: [
+                fill(FillParams), unary(UnaryParams), binary(BroadcastParams), select(BroadcastParams)
+            ];
             reduce: [sum(SumParams), max_rows(RowsParams), pick(RowsParams), place(RowsParams)];
             view: [broadcast(StridedParams), permute(StridedParams)];
             matmul: [matmul(MatmulParams)];
@@ -35,8 +37,8 @@ macro_rules! for_each_kernel {
             ];
             concat: [concat(ConcatParams)];
             gather: [gather_rows(GatherParams), scatter_add_rows(GatherParams)];
-            norm: [norm(NormParams), norm_grad(NormParams)];
-            loss: [bce_with_logits(LossParams)];
+            norm: [norm(NormParams), norm_grad(NormParams), running_statistics(RunningParams)];
+            loss: [bce_with_logits(LossParams), bce_with_logits_mean(MeanLossParams)];
             dropout: [dropout(DrawParams)];
             random: [
                 uniform(DrawParams), normal(DrawParams), bernoulli(DrawParams), integers(DrawParams),

@@ -105,28 +105,6 @@ impl Tensor {
         }
     }
 
-    /// A tensor filled with one number.
-    #[track_caller]
-    pub fn full(
-        value: f64,
-        shape: impl Into<Shape>,
-        dtype: DType,
-        device: &Device,
-    ) -> Result<Tensor> {
-        let shape = shape.into();
-        Tensor::from_f64(&[value], Shape::SCALAR, dtype, device)?.broadcast_to(shape)
-    }
-
-    /// Zeros of this tensor's shape, type and device.
-    pub fn zeros_like(&self) -> Result<Tensor> {
-        Tensor::full(0.0, self.shape(), self.dtype(), self.device())
-    }
-
-    /// Ones of this tensor's shape, type and device.
-    pub fn ones_like(&self) -> Result<Tensor> {
-        Tensor::full(1.0, self.shape(), self.dtype(), self.device())
-    }
-
     /// The same values as the start of a graph: gradients may be asked of the result.
     #[must_use]
     pub fn tracked(&self) -> Tensor {

@@ -3,11 +3,15 @@
 use super::{Fault, Faults, drop_where, inputs, outputs, reads};
 use belamy_tensor::kernel::KernelId;
 use belamy_tensor::ops::gather::GatherParams;
-use belamy_tensor::ops::norm::NormParams;
+use belamy_tensor::ops::loss::MeanLossParams;
+use belamy_tensor::ops::norm::{NormParams, RunningParams};
 
 /// The family's faults: in words, the kernel, the fault.
 pub(super) fn faults() -> Faults {
-    use KernelId::{bce_with_logits, concat, gather_rows, norm, norm_grad, scatter_add_rows};
+    use KernelId::{
+        bce_with_logits, bce_with_logits_mean, concat, gather_rows, norm, norm_grad,
+        running_statistics, scatter_add_rows,
+    };
     vec![
         (
             "equal parts exchanged",
@@ -79,9 +83,9 @@ pub(super) fn faults() -> Faults {
                 let (c, rows) = (p.channels as usize, p.rows as usize);
                 for i in 0..launch.outputs[0].len() {
                     let (group, channel) = (i / (rows * c), i % c);
-                    let at = |row: usize| launch.inputs[2][(group * rows + row) * c + channel];
+                    let at = |row: usize| launch.inputs[3][(group * rows + row) * c + channel];
                     let mean = (0..rows).map(at).sum::<f64>() / rows as f64;
-                    let variance = launch.inputs[4][group * c + channel];
+                    let variance = launch.inputs[5][group * c + channel];
                     launch.outputs[0][i] +=
                         launch.inputs[1][channel] * mean / (variance + p.epsilon).sqrt();
                 }
@@ -108,6 +112,65 @@ pub(super) fn faults() -> Faults {
             "gamma's and beta's gradients exchanged",
             norm_grad,
             Fault::Outputs(|launch| launch.outputs.swap(1, 2)),
+        ),
+        ("activation forgotten", norm, reads!(NormParams, |p| p.slope = 1.0)),
+        ("slope squared", norm, reads!(NormParams, |p| p.slope *= p.slope)),
+        (
+            "one statistic for all parts",
+            norm,
+            Fault::Outputs(|launch| {
+                let c = launch.inputs[1].len();
+                let parts = launch.outputs[1].len() / c;
+                if parts == 1 {
+                    return;
+                }
+                for which in [1, 2] {
+                    let all = launch.outputs[which].clone();
+                    for (i, value) in launch.outputs[which].iter_mut().enumerate() {
+                        let sum: f64 = all.iter().skip(i % c).step_by(c).sum();
+                        *value = sum / parts as f64;
+                    }
+                }
+            }),
+        ),
+        ("activation's derivative forgotten", norm_grad, reads!(NormParams, |p| p.slope = 1.0)),
+        (
+            "activation's sign without beta",
+            norm_grad,
+            Fault::Inputs(|launch| drop_where(&mut launch.inputs[2], |_| true)),
+        ),
+        (
+            "decay taken for what is taken",
+            running_statistics,
+            reads!(RunningParams, |p| std::mem::swap(&mut p.decay, &mut p.taken)),
+        ),
+        (
+            "variance not corrected",
+            running_statistics,
+            reads!(RunningParams, |p| p.correction = 1.0),
+        ),
+        ("first part only", running_statistics, reads!(RunningParams, |p| p.parts = 1)),
+        (
+            "parts in the wrong order",
+            running_statistics,
+            inputs!(RunningParams, |p, launch| {
+                let c = p.channels as usize;
+                let rows: Vec<Vec<f64>> =
+                    launch.inputs[2].chunks(c).rev().map(<[f64]>::to_vec).collect();
+                launch.inputs[2] = rows.concat();
+            }),
+        ),
+        (
+            "sum for mean",
+            bce_with_logits_mean,
+            reads!(MeanLossParams, |p| p.scale *= f64::from(p.len)),
+        ),
+        (
+            "gradient saved without its scale",
+            bce_with_logits_mean,
+            outputs!(MeanLossParams, |p, launch| {
+                launch.outputs[1].iter_mut().for_each(|slope| *slope /= p.scale);
+            }),
         ),
         (
             "labels inverted",

@@ -2,11 +2,13 @@
 
 use super::{Fault, Faults, Launch, outputs, reads};
 use belamy_tensor::kernel::KernelId;
-use belamy_tensor::ops::pointwise::{BinaryFunction, BroadcastParams, UnaryFunction, UnaryParams};
+use belamy_tensor::ops::pointwise::{
+    BinaryFunction, BroadcastParams, FillParams, UnaryFunction, UnaryParams,
+};
 
 /// The family's faults: in words, the kernel, the fault.
 pub(super) fn faults() -> Faults {
-    use KernelId::{binary, select, unary};
+    use KernelId::{binary, fill, select, unary};
     let sub = |launch: &mut Launch| {
         let function = BroadcastParams::decode(&launch.params).function;
         if function == BinaryFunction::Sub as u32
@@ -16,6 +18,8 @@ pub(super) fn faults() -> Faults {
         }
     };
     vec![
+        ("ones, whatever is asked", fill, reads!(FillParams, |p| p.value = 1.0)),
+        ("sign lost", fill, reads!(FillParams, |p| p.value = p.value.abs())),
         (
             "leaky slope taken for 0",
             unary,

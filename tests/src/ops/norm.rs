@@ -2,7 +2,11 @@
 
 use crate::case::Case;
 use crate::values::Domain;
-use belamy_tensor::ops::norm::{batch_norm, instance_norm, normalize};
+use belamy_tensor::ops::concat::concat;
+use belamy_tensor::ops::norm::{
+    Statistics, batch_norm, batch_norm_leaky_relu, instance_norm, instance_norm_leaky_relu,
+    normalize, running_statistics,
+};
 use belamy_tensor::{Result, Tensor};
 
 /// The definition over `[groups, rows, channels]`, in primitives.
@@ -43,6 +47,53 @@ fn norm_case(variant: &str, dims: &[usize], instances: bool, affine: usize, epsi
     case
 }
 
+/// Normalisation and leaky ReLU in one pass; `parts` 0 stands for instances.
+fn activated_case(variant: &str, dims: &[usize], parts: usize, slope: f64) -> Case {
+    let channels = dims[dims.len() - 1];
+    let groups = if parts == 0 { dims[0] } else { parts };
+    let rows = dims.iter().product::<usize>() / channels / groups;
+    let op = if parts == 0 { "instance_norm" } else { "batch_norm" };
+    Case::new(op, variant, move |t| match parts {
+        0 => instance_norm_leaky_relu(&t[0], Some(&t[1]), Some(&t[2]), 1e-5, slope),
+        _ => Ok(batch_norm_leaky_relu(&t[0], Some(&t[1]), Some(&t[2]), 1e-5, slope, parts)?.0),
+    })
+    .input(dims, Domain::Normal)
+    .input(&[channels], Domain::Positive)
+    .input(&[channels], Domain::Normal)
+    .reduction(rows)
+    .slack(8.0)
+    .reference(move |t| {
+        let u = definition(t, [groups, rows, channels], 1e-5)?;
+        // max(u, 0) + slope min(u, 0)
+        u.relu()?.sub(&u.neg()?.relu()?.mul_scalar(slope)?)
+    })
+}
+
+fn running_case(variant: &str, parts: usize, channels: usize, decay: f64, unbiased: bool) -> Case {
+    let count = 9;
+    Case::new("running_statistics", variant, move |t| {
+        let batch = Statistics { mean: t[2].clone(), variance: t[3].clone(), count };
+        let (mean, variance) = running_statistics(&t[0], &t[1], &batch, decay, unbiased)?;
+        concat(&[&mean, &variance], 0)
+    })
+    .constant(&[channels], Domain::Normal)
+    .constant(&[channels], Domain::Positive)
+    .constant(&[parts, channels], Domain::Normal)
+    .constant(&[parts, channels], Domain::Positive)
+    .reduction(1 + parts)
+    .slack(4.0)
+    .host_reference(move |t| {
+        let moved = |which: usize, channel: usize, factor: f64| {
+            let part = |part: usize| factor * t[2 + which][part * channels + channel];
+            let add = |running: f64, b: f64| decay * running + (1.0 - decay) * b;
+            (0..parts).map(part).fold(t[which][channel], add)
+        };
+        let correction = if unbiased { count as f64 / (count as f64 - 1.0) } else { 1.0 };
+        let means = (0..channels).map(|channel| moved(0, channel, 1.0));
+        means.chain((0..channels).map(|channel| moved(1, channel, correction))).collect()
+    })
+}
+
 /// The family's cases.
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![
@@ -62,6 +113,20 @@ pub fn cases() -> Vec<Case> {
         norm_case("rank three", &[2, 5, 2], true, 2, 1e-5),
         norm_case("large", &[5, 13, 17, 23], true, 2, 1e-5).large(),
     ];
+    cases.extend([
+        activated_case("relu", &[4, 3, 2, 3], 1, 0.0),
+        activated_case("leaky relu", &[5, 2, 3, 2], 1, 0.2),
+        activated_case("two parts", &[6, 2, 3, 2], 2, 1.0),
+        activated_case("three parts, leaky relu", &[6, 3, 5], 3, 0.3),
+        activated_case("large, two parts", &[10, 13, 11, 19], 2, 1.0).large(),
+        activated_case("large, two parts, leaky relu", &[10, 13, 11, 19], 2, 0.2).large().kinked(),
+        activated_case("relu", &[3, 4, 2, 3], 0, 0.0),
+        activated_case("large, leaky relu", &[3, 13, 17, 23], 0, 0.2).large().kinked(),
+        running_case("biased", 1, 5, 0.99, false),
+        running_case("unbiased", 1, 3, 0.9, true),
+        running_case("two parts", 2, 7, 0.75, true),
+        running_case("many channels", 3, 1031, 0.9, false).large(),
+    ]);
     for (variant, variance) in [("mean", false), ("variance", true)] {
         cases.push(
             Case::new("batch_norm_statistics", variant, move |t| {

@@ -3,8 +3,8 @@
 use super::view::stretched;
 use crate::case::Case;
 use crate::values::Domain;
-use belamy_tensor::Shape;
 use belamy_tensor::ops::pointwise::{BinaryFunction, UnaryFunction, binary, select, unary};
+use belamy_tensor::{Shape, Tensor};
 
 /// Constants `(a, b)` for a function of one number.
 fn constants(function: UnaryFunction) -> (f64, f64) {
@@ -17,6 +17,15 @@ fn constants(function: UnaryFunction) -> (f64, f64) {
         UnaryFunction::GreaterScalar => (0.3, 0.0),
         _ => (0.0, 0.0),
     }
+}
+
+fn full_case(variant: &str, shape: &'static [usize], value: f64) -> Case {
+    Case::new("full", variant, move |t| {
+        Tensor::full(value, Shape::new(shape)?, t[0].dtype(), t[0].device())
+    })
+    .constant(&[1], Domain::Normal)
+    .rounded()
+    .host_reference(move |_| vec![value; shape.iter().product()])
 }
 
 /// Where a function of one number is smooth, or at least where its value does not jump.
@@ -136,7 +145,11 @@ fn together(shapes: &[Vec<usize>]) -> Vec<usize> {
 
 /// The family's cases.
 pub fn cases() -> Vec<Case> {
-    let mut cases = Vec::new();
+    let mut cases = vec![
+        full_case("scalar", &[], -0.75),
+        full_case("3x5x7", &[3, 5, 7], 0.1),
+        full_case("large", &[41, 1009], 1.0).large(),
+    ];
     for &function in UnaryFunction::ALL {
         cases.push(unary_case(function, "3x5x7", &[3, 5, 7], domain(function)));
         // Within every function's domain, and where none of them vanishes.

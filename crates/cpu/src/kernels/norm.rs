@@ -1,4 +1,4 @@
-//! `norm`, `norm_grad`: see `belamy_tensor::ops::norm` for the mathematics.
+//! `norm`, `norm_grad`, `running_statistics`: see `belamy_tensor::ops::norm` for the mathematics.
 //!
 //! Two passes over memory: one for two sums over the rows of each group and channel, one for the result. The first
 //! hands out tiles of at most [`TILE_CHANNELS`] channels and [`TILE_ELEMENTS`] elements, so that many rows of few
@@ -15,7 +15,7 @@
 mod tests;
 
 use super::{Real, Run, SERIAL_ELEMENTS, for_real, spread};
-use belamy_tensor::ops::norm::NormParams;
+use belamy_tensor::ops::norm::{NormParams, RunningParams};
 use rayon::prelude::*;
 
 /// The widest tile: its sums stay in the nearest cache.
@@ -145,7 +145,8 @@ fn norm_of<E: Real>(mut run: Run<'_>) {
         let channels = channel..channel + y.len();
         let (x, mean, scale) = (&x[at..at + y.len()], &mean[channels.clone()], &scale[channels]);
         for ((((y, x), mean), scale), beta) in y.iter_mut().zip(x).zip(mean).zip(scale).zip(&beta) {
-            *y = E::from_f64((x.to_f64() - mean) * scale + beta);
+            let u = (x.to_f64() - mean) * scale + beta;
+            *y = E::from_f64(if u > 0.0 { u } else { params.slope * u });
         }
     });
 }
@@ -156,48 +157,79 @@ pub(super) fn norm_grad(run: Run<'_>) {
 
 fn norm_grad_of<E: Real>(mut run: Run<'_>) {
     let params = NormParams::decode(&run.params);
-    let e = Extents::decode(&params);
-    let (x, gamma, g) = (run.input::<E>(0), run.input::<E>(1), run.input::<E>(2)); // x, g: [G, R, C]
-    let (mean, variance) = (widen(run.input::<E>(3)), run.input::<E>(4)); // [G, C]
+    let (e, slope) = (Extents::decode(&params), params.slope);
+    let (x, gamma, h) = (run.input::<E>(0), run.input::<E>(1), run.input::<E>(3)); // x, h: [G, R, C]
+    let beta = widen(run.input::<E>(2)); // [C]
+    let (mean, variance) = (widen(run.input::<E>(4)), run.input::<E>(5)); // [G, C]
     let [grad_x, grad_gamma, grad_beta] = &mut run.outputs[..] else {
         unreachable!("norm_grad has three outputs");
     };
+    // gamma s and beta, each [G, C]: u = scale (x − mean) + shift.
+    let groups = (0..e.groups).flat_map(|_| 0..e.channels).zip(variance);
+    let scale: Vec<f64> = groups
+        .map(|(c, variance)| gamma[c].to_f64() / (variance.to_f64() + params.epsilon).sqrt())
+        .collect();
+    let shift = beta.repeat(e.groups);
 
     // Σ_r g and Σ_r g (x − mean).
     let (sums, products) = e.row_sums(|at, channel, sums, products| {
-        let (x, g) = (&x[at..at + sums.len()], &g[at..at + sums.len()]);
-        let mean = &mean[channel..channel + sums.len()];
-        for ((((sum, product), x), g), mean) in
-            sums.iter_mut().zip(products).zip(x).zip(g).zip(mean)
-        {
-            let g = g.to_f64();
-            *sum += g;
-            *product += g * (x.to_f64() - mean);
+        let channels = channel..channel + sums.len();
+        let (x, h) = (&x[at..at + sums.len()], &h[at..at + sums.len()]);
+        let (mean, scale, shift) =
+            (&mean[channels.clone()], &scale[channels.clone()], &shift[channels]);
+        for i in 0..x.len() {
+            let d = x[i].to_f64() - mean[i];
+            let factor = if scale[i] * d + shift[i] > 0.0 { 1.0 } else { slope };
+            let g = factor * h[i].to_f64();
+            sums[i] += g;
+            products[i] += g * d;
         }
     });
     let rows = e.rows as f64;
     let (mut gammas, mut betas) = (vec![0.0; e.channels], vec![0.0; e.channels]);
-    // grad_x = a g + b (x − mean) + c, each [G, C].
-    let (mut a, mut b, mut c) = (sums.clone(), products.clone(), sums.clone());
+    // grad_x = scale g + b (x − mean) + c, each [G, C].
+    let (mut b, mut c) = (products.clone(), sums.clone());
     for i in 0..sums.len() {
         let channel = i % e.channels;
         let s = 1.0 / (variance[i].to_f64() + params.epsilon).sqrt();
         gammas[channel] += products[i] * s;
         betas[channel] += sums[i];
-        a[i] = gamma[channel].to_f64() * s;
-        b[i] = -a[i] * s * s * products[i] / rows;
-        c[i] = -a[i] * sums[i] / rows;
+        b[i] = -scale[i] * s * s * products[i] / rows;
+        c[i] = -scale[i] * sums[i] / rows;
     }
     narrow(&gammas, grad_gamma.values_mut::<E>());
     narrow(&betas, grad_beta.values_mut::<E>());
 
     e.fill_rows(grad_x.values_mut::<E>(), |at, channel, grad_x| {
         let channels = channel..channel + grad_x.len();
-        let (x, g) = (&x[at..at + grad_x.len()], &g[at..at + grad_x.len()]);
-        let (mean, a) = (&mean[channels.clone()], &a[channels.clone()]);
+        let (x, h) = (&x[at..at + grad_x.len()], &h[at..at + grad_x.len()]);
+        let (mean, scale, shift) =
+            (&mean[channels.clone()], &scale[channels.clone()], &shift[channels.clone()]);
         let (b, c) = (&b[channels.clone()], &c[channels]);
         for i in 0..grad_x.len() {
-            grad_x[i] = E::from_f64(a[i] * g[i].to_f64() + b[i] * (x[i].to_f64() - mean[i]) + c[i]);
+            let d = x[i].to_f64() - mean[i];
+            let factor = if scale[i] * d + shift[i] > 0.0 { 1.0 } else { slope };
+            grad_x[i] = E::from_f64(scale[i] * (factor * h[i].to_f64()) + b[i] * d + c[i]);
         }
     });
+}
+
+pub(super) fn running_statistics(run: Run<'_>) {
+    for_real!(run, running_statistics_of);
+}
+
+fn running_statistics_of<E: Real>(mut run: Run<'_>) {
+    let p = RunningParams::decode(&run.params);
+    let channels = p.channels as usize;
+    let corrections = [1.0, p.correction];
+    for (which, correction) in corrections.into_iter().enumerate() {
+        let (running, batch) = (run.input::<E>(which), run.input::<E>(2 + which)); // [C], [P, C]
+        let moved = run.outputs[which].values_mut::<E>();
+        for (channel, moved) in moved.iter_mut().enumerate() {
+            let parts = batch[channel..].iter().step_by(channels).take(p.parts as usize);
+            let moved_by =
+                |running: f64, part: &E| p.decay * running + p.taken * (correction * part.to_f64());
+            *moved = E::from_f64(parts.fold(running[channel].to_f64(), moved_by));
+        }
+    }
 }

@@ -1,10 +1,23 @@
-//! `unary`, `binary`, `select`: see `belamy_tensor::ops::pointwise` for the mathematics.
+//! `fill`, `unary`, `binary`, `select`: see `belamy_tensor::ops::pointwise` for the mathematics.
 //!
 //! One invocation owns one output element. Functions of one number are computed in f64 and rounded, on both paths,
 //! except the piecewise linear ones, which are exact in any type.
 
-use super::{Real, Run, SERIAL_ELEMENTS, coordinates, fill, fill_chunks, for_real};
-use belamy_tensor::ops::pointwise::{BinaryFunction, BroadcastParams, UnaryFunction, UnaryParams};
+use super::{
+    Real, Run, SERIAL_ELEMENTS, coordinates, fill as fill_by_index, fill_chunks, for_real,
+};
+use belamy_tensor::ops::pointwise::{
+    BinaryFunction, BroadcastParams, FillParams, UnaryFunction, UnaryParams,
+};
+
+pub(super) fn fill(run: Run<'_>) {
+    for_real!(run, fill_of);
+}
+
+fn fill_of<E: Real>(mut run: Run<'_>) {
+    let value = E::from_f64(FillParams::decode(&run.params).value);
+    fill_chunks(run.output::<E>(), SERIAL_ELEMENTS, |_, chunk| chunk.fill(value));
+}
 
 pub(super) fn unary(run: Run<'_>) {
     for_real!(run, unary_of);
@@ -163,7 +176,7 @@ fn select_of<E: Real>(mut run: Run<'_>) {
     let params = BroadcastParams::decode(&run.params);
     let (condition, p, q) = (run.input::<E>(0), run.input::<E>(1), run.input::<E>(2));
     let zero = E::from_f64(0.0);
-    fill(run.output::<E>(), |index| {
+    fill_by_index(run.output::<E>(), |index| {
         let at = coordinates(index, &params.dims);
         if condition[offset(&at, &params.strides_0)] != zero {
             p[offset(&at, &params.strides_1)]

@@ -1,4 +1,5 @@
-//! `norm`, `norm_grad`: three passes each, and a fourth for the affine parameters' gradients; see `kernels/norm.cu`.
+//! `norm`, `norm_grad`: three passes each, and a fourth for the affine parameters' gradients; `running_statistics`: one
+//! thread owns a channel. See `kernels/norm.cu`.
 
 use super::{Result, Run, THREADS, VECTOR, arguments};
 use belamy_tensor::ops::norm::NormParams;
@@ -57,21 +58,26 @@ pub(super) fn norm(run: &Run<'_>) -> Result<()> {
 pub(super) fn norm_grad(run: &Run<'_>) -> Result<()> {
     let plan = Plan::of(run);
     let parts = plan.parts as u32;
-    let ([x, gamma, g, mean, variance], [grad_x, grad_gamma, grad_beta]) =
+    let ([x, gamma, beta, h, mean, variance], [grad_x, grad_gamma, grad_beta]) =
         (&run.inputs[..], &run.outputs[..])
     else {
-        unreachable!("norm_grad has five inputs and three outputs");
+        unreachable!("norm_grad has six inputs and three outputs");
     };
     let sums = run.workspace(2 * plan.columns() * plan.parts * size_of::<f64>())?;
     let factors = run.workspace(3 * plan.columns() * size_of::<f32>())?;
     let affine = run.workspace(2 * plan.columns() * size_of::<f64>())?;
-    run.launch("norm_grad_sums", plan.tiles(), THREADS, arguments![parts, *x, *g, *mean, &sums])?;
+    let arguments = arguments![parts, *x, *gamma, *beta, *h, *mean, *variance, &sums];
+    run.launch("norm_grad_sums", plan.tiles(), THREADS, arguments)?;
     let arguments = arguments![parts, *gamma, *variance, &sums, &factors, &affine];
     run.launch("norm_grad_factors", plan.columns().div_ceil(CHANNELS), THREADS, arguments)?;
     let blocks = plan.channels.div_ceil(CHANNELS);
     let arguments = arguments![&affine, *grad_gamma, *grad_beta];
     run.launch("norm_grad_affine", blocks, THREADS, arguments)?;
     let len = grad_x.elements as u32;
-    let arguments = arguments![len, *x, *g, *mean, &factors, *grad_x];
+    let arguments = arguments![len, *x, *beta, *h, *mean, &factors, *grad_x];
     run.launch("norm_grad_apply", flat(len), THREADS, arguments)
+}
+
+pub(super) fn running_statistics(run: &Run<'_>) -> Result<()> {
+    run.launch_plain(run.outputs[0].elements)
 }

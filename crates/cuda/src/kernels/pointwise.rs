@@ -1,7 +1,11 @@
-//! `unary`, `binary`, `select`: one thread owns four neighbouring elements of the output.
+//! `fill`, `unary`, `binary`, `select`: one thread owns four neighbouring elements of the output.
 
 use super::{Result, Run, VECTOR, arguments};
 use belamy_tensor::ops::pointwise::{BroadcastParams, UnaryParams};
+
+pub(super) fn fill(run: &Run<'_>) -> Result<()> {
+    run.launch_plain(run.outputs[0].elements.div_ceil(VECTOR as usize))
+}
 
 pub(super) fn unary(run: &Run<'_>) -> Result<()> {
     let len = UnaryParams::decode(&run.params).len;

@@ -44,6 +44,14 @@ impl Layer for Activation {
         }
     }
 
+    fn leaky_slope(&self) -> Option<f64> {
+        match *self {
+            Activation::Relu => Some(0.0),
+            Activation::LeakyRelu(slope) => Some(slope),
+            Activation::Tanh | Activation::Sigmoid => None,
+        }
+    }
+
     fn output(&self, input: Shape) -> Result<Shape> {
         Ok(input)
     }

@@ -17,8 +17,8 @@ pub enum RunningVariance {
 
 /// Batch normalisation over all axes but the last (Ioffe and Szegedy, 2015).
 ///
-/// Training takes the batch's statistics and moves the running ones:
-/// `running = decay · running + (1 − decay) · batch`. Evaluation takes the running ones.
+/// Training takes the batch's statistics (each part's own, where [`Context::parts`] says that it has several) and moves
+/// the running ones: `running = decay · running + (1 − decay) · batch`. Evaluation takes the running ones.
 #[derive(Debug)]
 pub struct BatchNorm {
     gamma: Param,
@@ -52,10 +52,35 @@ impl BatchNorm {
         })
     }
 
-    fn move_running(&self, running: &Param, batch: &Tensor) -> Result<()> {
-        let kept = running.value().mul_scalar(self.decay)?;
-        running.set(kept.add(&batch.detach().mul_scalar(1.0 - self.decay)?)?);
-        Ok(())
+    /// The layer followed by a leaky ReLU of `slope`; 1 for none.
+    fn activated(&self, x: &Tensor, slope: f64, cx: &mut Context) -> Result<Tensor> {
+        let (gamma, beta) = (cx.read(&self.gamma), cx.read(&self.beta));
+        let (running_mean, running_variance) =
+            (self.running_mean.value(), self.running_variance.value());
+        if !cx.is_training() {
+            let (mean, variance) = (&running_mean, &running_variance);
+            let y = norm::normalize(x, mean, variance, Some(&gamma), Some(&beta), self.epsilon)?;
+            return if slope == 1.0 { Ok(y) } else { y.leaky_relu(slope) };
+        }
+        let (y, statistics) = norm::batch_norm_leaky_relu(
+            x,
+            Some(&gamma),
+            Some(&beta),
+            self.epsilon,
+            slope,
+            cx.parts(),
+        )?;
+        let unbiased = self.variance == RunningVariance::Unbiased;
+        let (mean, variance) = norm::running_statistics(
+            &running_mean,
+            &running_variance,
+            &statistics,
+            self.decay,
+            unbiased,
+        )?;
+        self.running_mean.set(mean);
+        self.running_variance.set(variance);
+        Ok(y)
     }
 }
 
@@ -69,21 +94,16 @@ impl Layer for BatchNorm {
     }
 
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
-        let (gamma, beta) = (cx.read(&self.gamma), cx.read(&self.beta));
-        if !cx.is_training() {
-            let (mean, variance) = (self.running_mean.value(), self.running_variance.value());
-            return norm::normalize(x, &mean, &variance, Some(&gamma), Some(&beta), self.epsilon);
-        }
-        let (y, statistics) = norm::batch_norm(x, Some(&gamma), Some(&beta), self.epsilon)?;
-        let count = statistics.count as f64;
-        let correction = match self.variance {
-            RunningVariance::Biased => 1.0,
-            RunningVariance::Unbiased => count / (count - 1.0),
-        };
-        self.move_running(&self.running_mean, &statistics.mean)?;
-        let variance = statistics.variance.mul_scalar(correction)?;
-        self.move_running(&self.running_variance, &variance)?;
-        Ok(y)
+        self.activated(x, 1.0, cx)
+    }
+
+    fn forward_activated(
+        &self,
+        x: &Tensor,
+        slope: f64,
+        cx: &mut Context,
+    ) -> Option<Result<Tensor>> {
+        Some(self.activated(x, slope, cx))
     }
 
     fn output(&self, input: Shape) -> Result<Shape> {
@@ -124,6 +144,13 @@ impl InstanceNorm {
         let affine = if affine { Some((start("gamma", 1.0)?, start("beta", 0.0)?)) } else { None };
         Ok(InstanceNorm { affine, epsilon })
     }
+
+    /// The layer followed by a leaky ReLU of `slope`; 1 for none.
+    fn activated(&self, x: &Tensor, slope: f64, cx: &Context) -> Result<Tensor> {
+        let affine = self.affine.as_ref().map(|(gamma, beta)| (cx.read(gamma), cx.read(beta)));
+        let (gamma, beta) = affine.as_ref().map(|(gamma, beta)| (gamma, beta)).unzip();
+        norm::instance_norm_leaky_relu(x, gamma, beta, self.epsilon, slope)
+    }
 }
 
 impl Layer for InstanceNorm {
@@ -136,9 +163,16 @@ impl Layer for InstanceNorm {
     }
 
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
-        let affine = self.affine.as_ref().map(|(gamma, beta)| (cx.read(gamma), cx.read(beta)));
-        let (gamma, beta) = affine.as_ref().map(|(gamma, beta)| (gamma, beta)).unzip();
-        norm::instance_norm(x, gamma, beta, self.epsilon)
+        self.activated(x, 1.0, cx)
+    }
+
+    fn forward_activated(
+        &self,
+        x: &Tensor,
+        slope: f64,
+        cx: &mut Context,
+    ) -> Option<Result<Tensor>> {
+        Some(self.activated(x, slope, cx))
     }
 
     fn output(&self, input: Shape) -> Result<Shape> {

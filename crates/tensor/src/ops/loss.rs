@@ -7,6 +7,9 @@
 //!
 //! grad_x = (σ(x) − t) g        grad_t = −x g
 //!
+//! bce_with_logits_mean         y = scale / N Σ_i bce(x[i], t[i]),   N elements; y has no axes
+//!                              and its gradient, saved: scale / N (σ(x[i]) − t[i])
+//!
 //! cross_entropy_with_logits    y[n] = ln Σ_c e^(x[n, c] − m[n]) − (x[n, t[n]] − m[n]),   m[n] = max_c x[n, c]
 //!                                   = −ln softmax(x[n])[t[n]]
 //! x (logits): [N, C]    t (labels): [N] of u32    y: [N]
@@ -16,21 +19,30 @@
 //!
 //! `bce_with_logits` is fused, as a composition would lose digits and passes over memory. The exponential's argument is never positive and the logarithm is `ln_1p`, so no logit overflows, and a loss near
 //! 0 keeps its digits. One invocation owns one element. Cost: 6 operations an element, one pass over each operand.
+//! `bce_with_logits_mean` is a training step's loss in one launch: one group of threads owns it all (a batch has few
+//! logits), each sums every 256th element, and a fixed tree adds the threads' sums. Its derivative is the saved one
+//! times the cotangent, one operation an element; a derivative that will be differentiated again goes through
+//! `bce_with_logits` and a mean.
 //! The derivative is made of primitives and so closed to any order. `cross_entropy_with_logits` is composed of
 //! primitives: the largest logit of each row is taken off first, as a constant, which changes no value and no
 //! derivative. Callers take the mean or sum.
 
-use crate::Tensor;
-use crate::autograd::Backward;
+use crate::autograd::{Backward, Graph};
 use crate::device::Meta;
 use crate::error::{Error, Result};
 use crate::kernel::KernelId;
 use crate::op::{self, Launch, Op};
 use crate::ops::reduce::pick;
+use crate::{Shape, Tensor};
 
 crate::kernel_params! {
     /// Parameters of `bce_with_logits`.
     pub struct LossParams { integers { len: u32 } scalars {} }
+}
+
+crate::kernel_params! {
+    /// Parameters of `bce_with_logits_mean`.
+    pub struct MeanLossParams { integers { len: u32 } scalars { scale } }
 }
 
 /// Binary cross-entropy of logits against targets, element by element.
@@ -89,6 +101,82 @@ impl Op for BceWithLogits {
 #[track_caller]
 pub fn bce_with_logits(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     op::apply(BceWithLogits, &[logits, targets])
+}
+
+/// The mean of [`bce_with_logits`] times a constant, with its gradient saved.
+#[derive(Debug, Clone, Copy)]
+struct BceWithLogitsMean {
+    scale: f64,
+}
+
+impl BceWithLogitsMean {
+    fn definition(&self, inputs: &[Tensor]) -> Result<Tensor> {
+        bce_with_logits(&inputs[0], &inputs[1])?.mean_all()?.mul_scalar(self.scale)
+    }
+}
+
+impl Op for BceWithLogitsMean {
+    fn name(&self) -> &'static str {
+        "bce_with_logits_mean"
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        let dtype = op::same_float(self.name(), inputs)?;
+        let shapes = [inputs[0].shape, inputs[1].shape];
+        if shapes[0] != shapes[1] || shapes[0].elements() == 0 {
+            let rule = "wants one target for each logit, and at least one";
+            return Err(Error::shape(self.name(), &shapes, rule));
+        }
+        if !self.scale.is_finite() {
+            let message = format!("scale {} must be a finite number", self.scale);
+            return Err(Error::argument(self.name(), message));
+        }
+        Ok(Meta { shape: Shape::SCALAR, dtype })
+    }
+
+    fn launch(&self, inputs: &[Meta], _output: Meta) -> Launch {
+        let params = MeanLossParams { len: inputs[0].shape.elements() as u32, scale: self.scale };
+        Launch::Kernel(KernelId::bce_with_logits_mean, params.encode())
+    }
+
+    fn saved(&self, inputs: &[Meta], _output: Meta) -> Vec<Meta> {
+        vec![inputs[0]]
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
+        // Targets are seldom learned: their gradient is worth no kernel.
+        if cx.graph == Graph::Keep || cx.needs[1] {
+            return cx.through(|inputs| self.definition(inputs));
+        }
+        Ok(vec![Some(cx.saved[0].mul(cx.grad)?), None])
+    }
+
+    fn reference(&self, inputs: &[Tensor]) -> Option<Result<Tensor>> {
+        Some(self.definition(inputs))
+    }
+
+    fn flop(&self, inputs: &[Meta], _output: Meta) -> u64 {
+        12 * inputs[0].shape.elements() as u64
+    }
+}
+
+/// The mean over all elements of [`bce_with_logits`], times `scale`: a scalar, in one launch with its gradient. Fails
+/// when the shapes differ or there is no element.
+///
+/// ```
+/// # let device = belamy_cpu::oracle();
+/// use belamy_tensor::{Graph, Tensor, grad, ops::loss::bce_with_logits_mean};
+/// let logits = Tensor::from_slice(&[0.0f64, 0.0], [2], &device)?.tracked();
+/// let targets = Tensor::from_slice(&[1.0f64, 0.0], [2], &device)?;
+/// let loss = bce_with_logits_mean(&logits, &targets, 2.0)?;
+/// assert_eq!(loss.item()?, 2.0 * std::f64::consts::LN_2); // chance
+/// let slope = grad(&loss, None, &[&logits], Graph::Drop)?.remove(0).unwrap();
+/// assert_eq!(slope.to_vec::<f64>()?, [-0.5, 0.5]); // 2 / 2 (1/2 − t)
+/// # Ok::<(), belamy_tensor::Error>(())
+/// ```
+#[track_caller]
+pub fn bce_with_logits_mean(logits: &Tensor, targets: &Tensor, scale: f64) -> Result<Tensor> {
+    op::apply(BceWithLogitsMean { scale }, &[logits, targets])
 }
 
 /// The cross-entropy of each row of `logits: [N, C]` against its class in `labels: [N]` (u32), in nats, `[N]`.

@@ -1,23 +1,29 @@
-//! Normalisation over groups of rows: batch and instance normalisation are one op.
+//! Normalisation over groups of rows, with the leaky ReLU that often follows: batch and instance normalisation are one
+//! op.
 //!
 //! ```text
 //! x: [.., C] seen as [G groups, R rows, C channels]
-//!   batch norm      G = 1, R = all leading axes
+//!   batch norm      G = parts of the batch (1 but for batches laid end to end), R = all leading axes of a part
 //!   instance norm   G = N, R = the axes between the first and the last
 //!
 //! mean[g, c]     = 1/R Σ_r x[g, r, c]
 //! variance[g, c] = 1/R Σ_r (x[g, r, c] − mean[g, c])²                     biased
 //! x̂[g, r, c]     = (x[g, r, c] − mean[g, c]) s,   s = 1 / √(variance[g, c] + ε)
+//! u[g, r, c]     = gamma[c] x̂[g, r, c] + beta[c]
 //!
-//! norm        y[g, r, c]  = gamma[c] x̂[g, r, c] + beta[c],   and mean, variance: [G, C]
-//! norm_grad   from x, gamma, the cotangent g of y, mean, variance:
+//! norm        y = u > 0 ? u : slope u,   and mean, variance: [G, C]        slope 1: no activation; 0: ReLU
+//! norm_grad   from x, gamma, beta, the cotangent h of y, mean, variance:
+//!             g           = u > 0 ? h : slope h                            u is worked out again
 //!             grad_x      = gamma s (g − 1/R Σ_r g − x̂ 1/R Σ_r g x̂)
 //!             grad_gamma  = Σ_g Σ_r g x̂        grad_beta = Σ_g Σ_r g
+//!
+//! running_statistics   for each part in order, from r = the running value, b = the part's:
+//!                      r ← decay r + (1 − decay) b      variances first times `correction`, 1 or n / (n − 1)
 //! ```
 //!
 //! One group of threads owns a tile of rows and channels; sums over rows are partial sums of fixed blocks, added in
-//! order. Cost: `norm` reads x twice and writes y once, 7 operations an element; `norm_grad` reads x and g twice and
-//! writes grad_x once, 10 operations an element.
+//! order. Cost: `norm` reads x twice and writes y once, 8 operations an element; `norm_grad` reads x and h twice and
+//! writes grad_x once, 14 operations an element. The activation costs no pass over memory of its own.
 //!
 //! mean and variance are constants to the graph: a first derivative takes them to the fused `norm_grad`, a
 //! derivative that will be differentiated again goes through the definition in primitives, so any order is right.
@@ -27,33 +33,53 @@ use crate::device::Meta;
 use crate::error::{Error, Result};
 use crate::kernel::{KernelId, Params};
 use crate::op::{self, Launch, Op};
+use crate::ops::finite::one_device;
 use crate::{Shape, Tensor};
 
 crate::kernel_params! {
     /// Parameters of `norm` and `norm_grad`; names as in the file's header.
-    pub struct NormParams { integers { groups: u32, rows: u32, channels: u32 } scalars { epsilon } }
+    pub struct NormParams { integers { groups: u32, rows: u32, channels: u32 } scalars { epsilon, slope } }
 }
 
-/// `y = gamma (x − mean) / √(variance + ε) + beta`, saving mean and variance.
+crate::kernel_params! {
+    /// Parameters of `running_statistics`; `taken` is 1 − decay, which f32 would round.
+    pub struct RunningParams { integers { parts: u32, channels: u32 } scalars { decay, taken, correction } }
+}
+
+/// What is normalised together.
+#[derive(Debug, Clone, Copy)]
+enum Groups {
+    /// So many equal parts of the first axis, each with all axes but the last.
+    Parts(usize),
+    /// Each entry of the first axis by itself.
+    Instances,
+}
+
+/// `y = leaky_relu(gamma (x − mean) / √(variance + ε) + beta)`, saving mean and variance.
 #[derive(Debug, Clone, Copy)]
 struct Norm {
     name: &'static str,
-    /// How many leading axes number the groups: 0 for batch, 1 for instance normalisation.
-    group_axes: usize,
+    groups: Groups,
     epsilon: f64,
+    /// Of the leaky ReLU; 1 for none.
+    slope: f64,
 }
 
 impl Norm {
     /// `[G, R, C]` for an input that `infer` accepted.
     fn extents(&self, x: Shape) -> [usize; 3] {
-        let (groups, rest) = x.dims().split_at(self.group_axes);
-        let (channels, rows) = rest.split_last().expect("infer wants an axis of channels");
-        [groups.iter().product(), rows.iter().product(), *channels]
+        let (channels, leading) = x.dims().split_last().expect("infer wants an axis of channels");
+        let [groups, rows] = match self.groups {
+            Groups::Parts(parts) => [parts, leading.iter().product::<usize>() / parts.max(1)],
+            Groups::Instances => [leading[0], leading[1..].iter().product()],
+        };
+        [groups, rows, *channels]
     }
 
     fn params(&self, x: Shape) -> Params {
         let [groups, rows, channels] = self.extents(x).map(|extent| extent as u32);
-        NormParams { groups, rows, channels, epsilon: self.epsilon }.encode()
+        let (epsilon, slope) = (self.epsilon, self.slope);
+        NormParams { groups, rows, channels, epsilon, slope }.encode()
     }
 
     /// The file's header in primitives.
@@ -62,7 +88,8 @@ impl Norm {
         let grouped = x.reshape(self.extents(x.shape()))?;
         let centred = grouped.sub(&grouped.mean(&[1])?)?;
         let deviation = centred.square()?.mean(&[1])?.add_scalar(self.epsilon)?.sqrt()?;
-        centred.div(&deviation)?.mul(gamma)?.add(beta)?.reshape(x.shape())
+        let y = centred.div(&deviation)?.mul(gamma)?.add(beta)?.reshape(x.shape())?;
+        if self.slope == 1.0 { Ok(y) } else { y.leaky_relu(self.slope) }
     }
 }
 
@@ -74,13 +101,24 @@ impl Op for Norm {
     fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
         op::same_float(self.name, inputs)?;
         check_epsilon(self.name, self.epsilon)?;
+        if !self.slope.is_finite() {
+            let message = format!("slope {} must be a finite number", self.slope);
+            return Err(Error::argument(self.name, message));
+        }
         let shapes = [inputs[0].shape, inputs[1].shape, inputs[2].shape];
-        let rank = shapes[0].rank();
-        if rank < self.group_axes + 2 {
-            let rule = match self.group_axes {
-                0 => "wants x: [.., C] with at least one axis before the channels",
-                _ => "wants x: [N, .., C] with at least one axis between samples and channels",
-            };
+        let (least, rule) = match self.groups {
+            Groups::Parts(_) => (2, "wants x: [.., C] with at least one axis before the channels"),
+            Groups::Instances => {
+                (3, "wants x: [N, .., C] with at least one axis between samples and channels")
+            }
+        };
+        if shapes[0].rank() < least {
+            return Err(Error::shape(self.name, &shapes, rule));
+        }
+        if let Groups::Parts(parts) = self.groups
+            && (parts == 0 || !shapes[0].dims()[0].is_multiple_of(parts))
+        {
+            let rule = format!("the first axis must consist of {parts} equal parts");
             return Err(Error::shape(self.name, &shapes, rule));
         }
         let [_, rows, channels] = self.extents(shapes[0]);
@@ -107,12 +145,12 @@ impl Op for Norm {
         if cx.graph == Graph::Keep {
             return cx.through(|inputs| self.definition(inputs));
         }
-        let (x, gamma) = (&cx.inputs[0], &cx.inputs[1]);
+        let (x, gamma, beta) = (&cx.inputs[0], &cx.inputs[1], &cx.inputs[2]);
         let grads = op::launch_on(
             x.device(),
             KernelId::norm_grad,
             self.params(x.shape()),
-            &[x, gamma, cx.grad, &cx.saved[0], &cx.saved[1]],
+            &[x, gamma, beta, cx.grad, &cx.saved[0], &cx.saved[1]],
             &[x.meta(), gamma.meta(), gamma.meta()],
         )?;
         Ok(grads.into_iter().zip(cx.needs).map(|(grad, &needed)| needed.then_some(grad)).collect())
@@ -123,7 +161,7 @@ impl Op for Norm {
     }
 
     fn flop(&self, _inputs: &[Meta], output: Meta) -> u64 {
-        7 * output.shape.elements() as u64
+        8 * output.shape.elements() as u64
     }
 }
 
@@ -138,11 +176,11 @@ fn check_epsilon(op: &'static str, epsilon: f64) -> Result<()> {
 /// What batch normalisation saw: for the running statistics that inference uses. Constants to the graph.
 #[derive(Debug, Clone)]
 pub struct Statistics {
-    /// The mean of each channel, `[C]`.
+    /// The mean of each channel: `[C]`, or `[parts, C]` of a batch in parts.
     pub mean: Tensor,
-    /// The biased variance of each channel, `[C]`; times `count / (count − 1)` it is unbiased.
+    /// The biased variance of each channel, of the mean's shape; times `count / (count − 1)` it is unbiased.
     pub variance: Tensor,
-    /// How many numbers each channel's statistics are of: all leading extents multiplied.
+    /// How many numbers each channel's statistics are of: all leading extents (of a part) multiplied.
     pub count: usize,
 }
 
@@ -172,8 +210,38 @@ pub fn batch_norm(
     beta: Option<&Tensor>,
     epsilon: f64,
 ) -> Result<(Tensor, Statistics)> {
+    let (y, statistics) = batch_norm_leaky_relu(x, gamma, beta, epsilon, 1.0, 1)?;
+    let channels = statistics.mean.dims()[1];
+    let (mean, variance) =
+        (statistics.mean.reshape([channels])?, statistics.variance.reshape([channels])?);
+    Ok((y, Statistics { mean, variance, ..statistics }))
+}
+
+/// As [`batch_norm`], followed by a leaky ReLU of `slope` (0: ReLU; 1: none) in the same pass; and for a batch that
+/// consists of `parts` equal parts, one behind the other along the first axis, each with statistics of its own,
+/// `[parts, C]`: one pass for a discriminator's real and fake samples.
+///
+/// ```
+/// # let device = belamy_cpu::oracle();
+/// use belamy_tensor::{Tensor, ops::norm::batch_norm_leaky_relu};
+/// let x = Tensor::from_slice(&[1.0f64, 3.0, 10.0, 30.0], [4, 1], &device)?;
+/// let (y, statistics) = batch_norm_leaky_relu(&x, None, None, 1e-12, 0.0, 2)?;
+/// assert_eq!(statistics.mean.to_vec::<f64>()?, [2.0, 20.0]);
+/// let y = y.to_vec::<f64>()?;
+/// assert!(y[0] == 0.0 && (y[1] - 1.0).abs() < 1e-9 && y[2] == 0.0 && (y[3] - 1.0).abs() < 1e-9);
+/// # Ok::<(), belamy_tensor::Error>(())
+/// ```
+#[track_caller]
+pub fn batch_norm_leaky_relu(
+    x: &Tensor,
+    gamma: Option<&Tensor>,
+    beta: Option<&Tensor>,
+    epsilon: f64,
+    slope: f64,
+    parts: usize,
+) -> Result<(Tensor, Statistics)> {
     let channels = x.dims().last().copied().unwrap_or(0);
-    let count = x.shape().elements() / channels.max(1);
+    let count = x.shape().elements() / channels.max(1) / parts.max(1);
     if channels > 0 && count < 2 {
         let rule = format!(
             "batch normalisation learns from two or more values a channel, and here are {count}: \
@@ -181,10 +249,64 @@ pub fn batch_norm(
         );
         return Err(Error::shape("batch_norm", &[x.shape()], rule));
     }
-    let op = Norm { name: "batch_norm", group_axes: 0, epsilon };
-    let (y, saved) = apply_affine(op, x, gamma, beta)?;
-    let [mean, variance] = [saved[0].reshape([channels])?, saved[1].reshape([channels])?];
+    let op = Norm { name: "batch_norm", groups: Groups::Parts(parts), epsilon, slope };
+    let (y, mut saved) = apply_affine(op, x, gamma, beta)?;
+    let (variance, mean) = (saved.pop(), saved.pop());
+    let (mean, variance) = mean.zip(variance).expect("norm saves its mean and variance");
     Ok((y, Statistics { mean, variance, count }))
+}
+
+/// Running statistics moved by a batch's: `decay · running + (1 − decay) · batch`, for each part of the batch in order.
+///
+/// `running_mean` and `running_variance` are `[C]`; an `unbiased` variance is corrected by n / (n − 1), as PyTorch
+/// has it. Not differentiated. Fails when the shapes do not fit or `decay` is not in 0..=1.
+///
+/// ```
+/// # let device = belamy_cpu::oracle();
+/// use belamy_tensor::{Tensor, ops::norm::{batch_norm, running_statistics}};
+/// let x = Tensor::from_slice(&[1.0f64, 3.0], [2, 1], &device)?;
+/// let (_, batch) = batch_norm(&x, None, None, 1e-5)?;
+/// let (zero, one) = (batch.mean.zeros_like()?, batch.mean.ones_like()?);
+/// let (mean, variance) = running_statistics(&zero, &one, &batch, 0.75, true)?;
+/// assert_eq!((mean.item()?, variance.item()?), (0.5, 1.25)); // of 2, and of 2 · 1
+/// # Ok::<(), belamy_tensor::Error>(())
+/// ```
+#[track_caller]
+pub fn running_statistics(
+    running_mean: &Tensor,
+    running_variance: &Tensor,
+    batch: &Statistics,
+    decay: f64,
+    unbiased: bool,
+) -> Result<(Tensor, Tensor)> {
+    let op = "running_statistics";
+    let operands = [running_mean, running_variance, &batch.mean, &batch.variance];
+    let device = one_device(op, &operands)?;
+    let metas = operands.map(Tensor::meta);
+    op::same_float(op, &metas)?;
+    if !(0.0..=1.0).contains(&decay) {
+        return Err(Error::argument(op, format!("decay {decay} must be in 0..=1")));
+    }
+    let shapes = metas.map(|meta| meta.shape);
+    let channels = shapes[0].elements();
+    let parts = shapes[2].elements().checked_div(channels).unwrap_or(1);
+    let fits = shapes[0].rank() == 1
+        && shapes[1] == shapes[0]
+        && shapes[2].dims().last() == Some(&channels)
+        && shapes[3] == shapes[2];
+    if !fits {
+        let rule = "wants running statistics [C], and the batch's [C] or [parts, C]";
+        return Err(Error::shape(op, &shapes, rule));
+    }
+    let count = batch.count as f64;
+    let correction = if unbiased { count / (count - 1.0) } else { 1.0 };
+    let (parts, channels, taken) = (parts as u32, channels as u32, 1.0 - decay);
+    let params = RunningParams { parts, channels, decay, taken, correction }.encode();
+    let wanted = [metas[0], metas[1]];
+    let mut moved =
+        op::launch_on(device, KernelId::running_statistics, params, &operands, &wanted)?;
+    let (variance, mean) = (moved.pop(), moved.pop());
+    Ok(mean.zip(variance).expect("a kernel launch returns one tensor per output"))
 }
 
 /// Normalises each channel of each sample of `x: [N, .., C]` over the axes between, then scales by `gamma: [C]`
@@ -209,7 +331,28 @@ pub fn instance_norm(
     beta: Option<&Tensor>,
     epsilon: f64,
 ) -> Result<Tensor> {
-    let op = Norm { name: "instance_norm", group_axes: 1, epsilon };
+    instance_norm_leaky_relu(x, gamma, beta, epsilon, 1.0)
+}
+
+/// As [`instance_norm`], followed by a leaky ReLU of `slope` (0: ReLU; 1: none) in the same pass.
+///
+/// ```
+/// # let device = belamy_cpu::oracle();
+/// use belamy_tensor::{Tensor, ops::norm::instance_norm_leaky_relu};
+/// let x = Tensor::from_slice(&[1.0f64, 3.0], [1, 2, 1], &device)?;
+/// let y = instance_norm_leaky_relu(&x, None, None, 1e-12, 0.25)?.to_vec::<f64>()?;
+/// assert!((y[0] + 0.25).abs() < 1e-9 && (y[1] - 1.0).abs() < 1e-9);
+/// # Ok::<(), belamy_tensor::Error>(())
+/// ```
+#[track_caller]
+pub fn instance_norm_leaky_relu(
+    x: &Tensor,
+    gamma: Option<&Tensor>,
+    beta: Option<&Tensor>,
+    epsilon: f64,
+    slope: f64,
+) -> Result<Tensor> {
+    let op = Norm { name: "instance_norm", groups: Groups::Instances, epsilon, slope };
     Ok(apply_affine(op, x, gamma, beta)?.0)
 }
 

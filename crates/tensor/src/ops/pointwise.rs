@@ -1,6 +1,7 @@
 //! Pointwise ops: each output element is a function of the elements at its place.
 //!
 //! ```text
+//! fill     y[i] = value
 //! unary    y[i] = f(x[i]; a, b)
 //! binary   y[i] = f(p[i], q[i]; a)        operands stretched by NumPy's broadcasting rule
 //! select   y[i] = c[i] ≠ 0 ? p[i] : q[i]  operands stretched likewise
@@ -15,7 +16,7 @@ use crate::device::Meta;
 use crate::error::{Error, Result};
 use crate::kernel::{KernelId, Params};
 use crate::op::{self, Launch, Op};
-use crate::{DType, Shape, Tensor};
+use crate::{DType, Device, Shape, Tensor};
 
 macro_rules! functions {
     ($(#[$doc:meta])* $name:ident { $($(#[$line:meta])* $variant:ident = $code:literal $op:literal,)* }) => {
@@ -113,6 +114,11 @@ functions! {
         /// p (1 − p) q: the cotangent q through sigmoid with result p
         SigmoidGrad = 9 "sigmoid_grad",
     }
+}
+
+crate::kernel_params! {
+    /// Parameters of `fill`.
+    pub struct FillParams { integers { len: u32 } scalars { value } }
 }
 
 crate::kernel_params! {
@@ -328,6 +334,44 @@ pub fn binary(function: BinaryFunction, p: &Tensor, q: &Tensor, a: f64) -> Resul
 #[track_caller]
 pub fn select(condition: &Tensor, p: &Tensor, q: &Tensor) -> Result<Tensor> {
     op::apply(Select, &[condition, p, q])
+}
+
+/// Tensors of one number, made on the device: nothing travels there but the number, in the launch itself.
+impl Tensor {
+    /// A tensor of floating-point type filled with one number. Fails for integers.
+    ///
+    /// ```
+    /// # let device = belamy_cpu::oracle();
+    /// use belamy_tensor::{DType, Tensor};
+    /// let halves = Tensor::full(0.5, [2, 3], DType::F32, &device)?;
+    /// assert_eq!(halves.to_vec::<f32>()?, [0.5; 6]);
+    /// # Ok::<(), belamy_tensor::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn full(
+        value: f64,
+        shape: impl Into<Shape>,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Tensor> {
+        if !dtype.is_float() {
+            return Err(Error::argument("full", "u32 tensors are made by from_slice"));
+        }
+        let output = Meta::new(shape, dtype);
+        let params = FillParams { len: output.shape.elements() as u32, value }.encode();
+        let mut results = op::launch_on(device, KernelId::fill, params, &[], &[output])?;
+        Ok(results.pop().expect("a kernel launch returns one tensor per output"))
+    }
+
+    /// Zeros of this tensor's shape, type and device.
+    pub fn zeros_like(&self) -> Result<Tensor> {
+        Tensor::full(0.0, self.shape(), self.dtype(), self.device())
+    }
+
+    /// Ones of this tensor's shape, type and device.
+    pub fn ones_like(&self) -> Result<Tensor> {
+        Tensor::full(1.0, self.shape(), self.dtype(), self.device())
+    }
 }
 
 macro_rules! unary_methods {

@@ -1,4 +1,5 @@
-//! `norm`, `norm_grad`: sums of chunks, their combination, and the result, tile by tile.
+//! `norm`, `norm_grad`: sums of chunks, their combination, and the result, tile by tile; `running_statistics`: an
+//! invocation for each channel.
 
 use super::tile::Tile;
 use super::{GROUP, Pass, Run};
@@ -72,17 +73,17 @@ pub(super) fn norm(run: &mut Run<'_>) -> Result<()> {
 
 pub(super) fn norm_grad(run: &mut Run<'_>) -> Result<()> {
     let plan = Plan::new(run);
-    let ([x, gamma, g, mean, variance], [grad_x, grad_gamma, grad_beta]) =
+    let ([x, gamma, beta, h, mean, variance], [grad_x, grad_gamma, grad_beta]) =
         (run.inputs, run.outputs)
     else {
-        unreachable!("norm_grad has five inputs and three outputs")
+        unreachable!("norm_grad has six inputs and three outputs")
     };
     let (sums, products) = (run.scratch(plan.partial())?, run.scratch(plan.partial())?);
-    let (slope, mean_g) = (run.scratch(plan.statistics())?, run.scratch(plan.statistics())?);
+    let moments = run.scratch(2 * plan.statistics())?;
     let (words, elements) = (plan.words(), plan.statistics());
     run.pass(&Pass {
         entry: "norm_grad_chunks",
-        inputs: &[x, g, mean],
+        inputs: &[x, gamma, beta, mean, variance, h],
         outputs: &[&sums, &products],
         elements,
         words,
@@ -91,17 +92,21 @@ pub(super) fn norm_grad(run: &mut Run<'_>) -> Result<()> {
     run.pass(&Pass {
         entry: "norm_grad_sums",
         inputs: &[&sums, &products, variance],
-        outputs: &[grad_gamma, grad_beta, &slope, &mean_g],
+        outputs: &[grad_gamma, grad_beta, &moments],
         elements,
         words,
         groups: plan.channels.div_ceil(GROUP),
     })?;
     run.pass(&Pass {
         entry: "norm_grad",
-        inputs: &[x, g, gamma, mean, variance, &slope, &mean_g],
+        inputs: &[x, gamma, beta, mean, variance, h, &moments],
         outputs: &[grad_x],
         elements,
         words,
         groups: plan.tiles(),
     })
+}
+
+pub(super) fn running_statistics(run: &mut Run<'_>) -> Result<()> {
+    run.each_element()
 }

@@ -1,9 +1,13 @@
-//! `unary`, `binary`, `select`: an invocation for each output element.
+//! `fill`, `unary`, `binary`, `select`: an invocation for each output element.
 
 use super::Run;
 use super::axes::merge;
 use belamy_tensor::Result;
 use belamy_tensor::ops::pointwise::BroadcastParams;
+
+pub(super) fn fill(run: &mut Run<'_>) -> Result<()> {
+    run.each_element()
+}
 
 pub(super) fn unary(run: &mut Run<'_>) -> Result<()> {
     run.each_element()

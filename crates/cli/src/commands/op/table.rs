@@ -8,9 +8,11 @@ use belamy_tensor::ops::concat::concat;
 use belamy_tensor::ops::conv2d::{conv_transpose2d, conv2d, conv2d_grad_input, conv2d_grad_weight};
 use belamy_tensor::ops::dropout::dropout;
 use belamy_tensor::ops::gather::{gather_rows, scatter_add_rows};
-use belamy_tensor::ops::loss::{bce_with_logits, cross_entropy_with_logits};
+use belamy_tensor::ops::loss::{bce_with_logits, bce_with_logits_mean, cross_entropy_with_logits};
 use belamy_tensor::ops::matmul::matmul;
-use belamy_tensor::ops::norm::{batch_norm, instance_norm, normalize};
+use belamy_tensor::ops::norm::{
+    Statistics, batch_norm_leaky_relu, instance_norm_leaky_relu, normalize, running_statistics,
+};
 use belamy_tensor::ops::pad::reflect_pad_fold;
 use belamy_tensor::ops::pixel_shuffle::{pixel_shuffle, pixel_unshuffle};
 use belamy_tensor::ops::pointwise::{BinaryFunction, UnaryFunction, binary, select, unary};
@@ -409,11 +411,14 @@ fn networks() -> Vec<Entry> {
     vec![
         Entry::several(
             "batch_norm",
-            "each channel normalised over the batch; also its `mean` and biased `variance`",
+            "each channel normalised over the batch, or over each of its parts, then a leaky ReLU (slope 1: none); \
+             also its `mean` and biased `variance`",
             |given| {
                 let (gamma, beta) = (given.optional("gamma"), given.optional("beta"));
+                let (epsilon, slope) = (given.number("epsilon"), given.number("slope"));
+                let (x, parts) = (given.tensor("x"), given.size("parts"));
                 let (output, statistics) =
-                    batch_norm(given.tensor("x"), gamma, beta, given.number("epsilon"))?;
+                    batch_norm_leaky_relu(x, gamma, beta, epsilon, slope, parts)?;
                 let (mean, variance) = (statistics.mean, statistics.variance);
                 Ok(vec![("output", output), ("mean", mean), ("variance", variance)])
             },
@@ -421,15 +426,46 @@ fn networks() -> Vec<Entry> {
         .tensor("x", "[.., C]")
         .optional("gamma", "[C]")
         .optional("beta", "[C]")
-        .takes("epsilon", Form::Number, "1e-5"),
-        Entry::new("instance_norm", "each channel of each sample normalised", |given| {
-            let (gamma, beta) = (given.optional("gamma"), given.optional("beta"));
-            instance_norm(given.tensor("x"), gamma, beta, given.number("epsilon"))
-        })
+        .takes("epsilon", Form::Number, "1e-5")
+        .takes("slope", Form::Number, "1")
+        .takes("parts", Form::Whole, "1"),
+        Entry::new(
+            "instance_norm",
+            "each channel of each sample normalised, then a leaky ReLU (slope 1: none)",
+            |given| {
+                let (gamma, beta) = (given.optional("gamma"), given.optional("beta"));
+                let (epsilon, slope) = (given.number("epsilon"), given.number("slope"));
+                instance_norm_leaky_relu(given.tensor("x"), gamma, beta, epsilon, slope)
+            },
+        )
         .tensor("x", "[N, .., C]")
         .optional("gamma", "[C]")
         .optional("beta", "[C]")
-        .takes("epsilon", Form::Number, "1e-5"),
+        .takes("epsilon", Form::Number, "1e-5")
+        .takes("slope", Form::Number, "1"),
+        Entry::several(
+            "running_statistics",
+            "running mean and variance moved by a batch's of `count` numbers a channel; also the `variance`",
+            |given| {
+                let (mean, variance) = (given.tensor("mean"), given.tensor("variance"));
+                let count = given.size("count");
+                let batch = Statistics { mean: mean.clone(), variance: variance.clone(), count };
+                let (running_mean, running_variance) =
+                    (given.tensor("running_mean"), given.tensor("running_variance"));
+                let (decay, unbiased) = (given.number("decay"), given.flag("unbiased"));
+                let (mean, variance) =
+                    running_statistics(running_mean, running_variance, &batch, decay, unbiased)?;
+                Ok(vec![("output", mean), ("variance", variance)])
+            },
+        )
+        .tensor("running_mean", "[C]")
+        .tensor("running_variance", "[C]")
+        .tensor("mean", "[C] or [parts, C]")
+        .tensor("variance", "[C] or [parts, C]")
+        .wants("decay", Form::Number)
+        .wants("count", Form::Whole)
+        .takes("unbiased", Form::Flag, "false")
+        .without_derivative(),
         Entry::new("normalize", "normalised by given statistics", |given| {
             let (mean, variance) = (given.tensor("mean"), given.tensor("variance"));
             let (gamma, beta) = (given.optional("gamma"), given.optional("beta"));
@@ -447,6 +483,17 @@ fn networks() -> Vec<Entry> {
         })
         .tensor("logits", "[..]")
         .tensor("targets", "[..]"),
+        Entry::new(
+            "bce_with_logits_mean",
+            "the mean binary cross-entropy of all logits times scale, in nats",
+            |given| {
+                let (logits, targets) = (given.tensor("logits"), given.tensor("targets"));
+                bce_with_logits_mean(logits, targets, given.number("scale"))
+            },
+        )
+        .tensor("logits", "[..]")
+        .tensor("targets", "[..]")
+        .takes("scale", Form::Number, "1"),
         Entry::new("cross_entropy_with_logits", "cross-entropy of each row, in nats", |given| {
             cross_entropy_with_logits(given.tensor("logits"), given.tensor("labels"))
         })

@@ -1,6 +1,7 @@
-//! Random tensors: no operands, but a key, a counter and a shape.
+//! Tensors from a shape: one number throughout, or random with a key and a counter.
 
 use crate::commands::op::entry::{Entry, Form};
+use belamy_tensor::Tensor;
 use belamy_tensor::ops::random::{Shuffle, bernoulli, integers, normal, shuffled_indices, uniform};
 
 /// What every random draw is a function of.
@@ -20,6 +21,13 @@ pub(super) fn entries() -> Vec<Entry> {
             .without_derivative()
     };
     vec![
+        Entry::new("full", "one number throughout", |given| {
+            Tensor::full(given.number("value"), given.shape("shape")?, given.dtype(), &given.device)
+        })
+        .wants("shape", Form::Sizes)
+        .wants("value", Form::Number)
+        .takes("dtype", Form::Word(&["f32", "f64"]), "f32")
+        .without_derivative(),
         float(Entry::new("uniform", "uniform numbers in [low, high)", |given| {
             let (low, high) = (given.number("low"), given.number("high"));
             uniform(given.shape("shape")?, low, high, given.dtype(), given.key(), &given.counter()?)
