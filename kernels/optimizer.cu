@@ -16,6 +16,11 @@
 //
 //   global_norm   y = sqrt(sum over all tensors of g^2)
 //
+//   next_control  from a counter [n, _] of updates made so far: control = [n + 1, rate(n)] and the counter [n + 1, _]
+//            constant   base          linear    base (1 - (n - start) / (end - start)), held between base and 0
+//            staircase  base factor^floor(n / every)     geometric  max(base divisor^-n, lowest)
+//            inverse time   base / (1 + decay n)
+//
 // A block owns a chunk of one parameter, a thread four neighbours at a time. 1 - beta and beta^t are not what f32 would
 // make of them: the host rounds the first from its f64, and the second is taken in f64 by one thread of each block.
 // Cost: one pass over each operand; for Adam 7 of them and about 12 operations an element.
@@ -153,4 +158,42 @@ extern "C" __global__ void global_norm_root(unsigned blocks, const double* sums,
     for (unsigned at = threadIdx.x; at < blocks; at += 256) sum += sums[at];
     sum = block_sum(sum);
     if (threadIdx.x == 0) y[0] = float(sqrt(sum));
+}
+
+struct ScheduleParams {
+    unsigned kind, start, end;
+    float base, factor, log_factor, lowest;
+};
+
+// The learning rate of the update that n others came before. Powers by e^(n ln factor), in f64 and with the logarithm
+// from the host: one thread takes one of them a step.
+__device__ inline double scheduled_rate(const ScheduleParams& p, unsigned n)
+{
+    const double base = p.base;
+    switch (p.kind) {
+    case 1: {
+        const double gone = n > p.start ? double(n - p.start) / double(p.end - p.start) : 0.0;
+        return gone < 1.0 ? base * (1.0 - gone) : 0.0;
+    }
+    case 2: {
+        const unsigned drops = n / p.end;
+        if (drops == 0) return base;
+        return p.factor == 0.0f ? 0.0 : base * exp(double(drops) * p.log_factor);
+    }
+    case 3: {
+        const double rate = base * exp(-double(n) * p.log_factor);
+        return rate < p.lowest ? double(p.lowest) : rate;
+    }
+    case 4: return base / (1.0 + double(p.factor) * n);
+    default: return base;
+    }
+}
+
+extern "C" __global__ void next_control(ScheduleParams p, const unsigned* made, float* control, unsigned* next_made)
+{
+    if (global_thread() > 0) return;
+    control[0] = float(made[0] + 1u);
+    control[1] = float(scheduled_rate(p, made[0]));
+    next_made[0] = made[0] + 1u;
+    next_made[1] = made[1];
 }

@@ -4,6 +4,7 @@
 //   normal             y[n, j] = mean + std z,  z by Box and Muller from words 2 floor(j/2) and 2 floor(j/2) + 1
 //   bernoulli          y[n, j] = u(word(n, j)) < p ? 1 : 0
 //   integers           y[n, j] = floor(word(n, j) bound / 2^32)
+//   advance_counter    [step, first_sample] -> [step + steps, first_sample]
 //   shuffled_indices   y[i] = permutation of epoch floor(position / count) at position mod count,
 //                      position = (step draws + draw) global_batch + first_sample + i
 //
@@ -84,4 +85,15 @@ extern "C" __global__ void shuffled_indices(ShuffleParams p, unsigned len, const
     const unsigned long long draw = (unsigned long long)counter[0] * p.draws + p.draw;
     const unsigned long long position = draw * p.global_batch + counter[1] + i;
     y[i] = permuted(p, unsigned(position % p.count), unsigned(position / p.count));
+}
+
+struct AdvanceParams {
+    unsigned steps;
+};
+
+extern "C" __global__ void advance_counter(AdvanceParams p, const unsigned* counter, unsigned* y)
+{
+    if (global_thread() > 0) return;
+    y[0] = counter[0] + p.steps;
+    y[1] = counter[1];
 }

@@ -9,6 +9,10 @@
 //            PyTorch   d = g / (sqrt(s) + epsilon),   u <- momentum u + d,        p <- p - rate u
 //            Keras     d = g / sqrt(s + epsilon),     u <- momentum u + rate d,   p <- p - u
 //   global_norm   y = sqrt(sum of all squares)
+//   next_control  from a counter [n, _] of updates made so far: control = [n + 1, rate(n)] and the counter [n + 1, _]
+//            constant   base          linear    base (1 - (n - start) / (end - start)), held between base and 0
+//            staircase  base factor^floor(n / every)     geometric  max(base divisor^-n, lowest)
+//            inverse time   base / (1 + decay n)
 //
 // A dispatch updates one parameter: with control, gradient and two states it binds all eight buffers that WebGPU
 // grants. One invocation owns one element. 1 - b^t is -expm1(t ln b) with ln b from the host in pass_0 and pass_1: in
@@ -25,7 +29,14 @@ struct RmspropRun { elements: u32, pass_0: u32, pass_1: u32, pass_2: u32, params
 struct GlobalNormParams { tensors: u32 }
 struct NormRun { elements: u32, pass_0: u32, pass_1: u32, pass_2: u32, params: GlobalNormParams }
 
+struct ScheduleParams {
+    kind: u32, start: u32, end: u32,
+    base: f32, factor: f32, log_factor: f32, lowest: f32,
+}
+struct ScheduleRun { elements: u32, pass_0: u32, pass_1: u32, pass_2: u32, params: ScheduleParams }
+
 @group(0) @binding(16) var<uniform> adam_run: AdamRun;
+@group(0) @binding(16) var<uniform> schedule_run: ScheduleRun;
 @group(0) @binding(16) var<uniform> sgd_run: SgdRun;
 @group(0) @binding(16) var<uniform> rmsprop_run: RmspropRun;
 @group(0) @binding(16) var<uniform> norm_run: NormRun;
@@ -210,4 +221,61 @@ fn global_norm(@builtin(local_invocation_index) lane: u32) {
     if lane == 0u {
         y[0] = sqrt(sum);
     }
+}
+
+// next_control
+@group(0) @binding(0) var<storage, read> made: array<u32>;
+@group(0) @binding(8) var<storage, read_write> next_control_out: array<f32>;
+@group(0) @binding(9) var<storage, read_write> next_made: array<u32>;
+
+/// e^x to a unit in the last place: x = n ln 2 + r with |r| <= ln 2 / 2, a polynomial in r, and 2^n in two factors so
+/// that subnormal and overflowing results come out right. NaN passes.
+fn exp_accurate(x: f32) -> f32 {
+    // Beyond these the result is 0 or infinity in f32 anyway.
+    let bounded = select(clamp(x, -104.0, 89.0), x, x != x);
+    let n = round(bounded * 1.44269504);
+    // ln 2 in two parts, the first with few enough bits for n times it to be exact.
+    let r = fma(n, -1.428606765330187e-06, fma(n, -0.693145752, bounded));
+    var e = 1.98756912e-4;
+    e = fma(e, r, 1.39820006e-3);
+    e = fma(e, r, 8.33345200e-3);
+    e = fma(e, r, 4.16657962e-2);
+    e = fma(e, r, 1.66666655e-1);
+    e = fma(e, r, 5.0e-1);
+    e = fma(e, r * r, r) + 1.0;
+    let power = i32(n);
+    let half = power >> 1u;
+    let first = bitcast<f32>(u32(half + 127) << 23u);
+    let second = bitcast<f32>(u32(power - half + 127) << 23u);
+    return e * first * second;
+}
+
+/// The learning rate of the update that n others came before. Powers by e^(n ln factor), the logarithm from the host:
+/// f32 has lost the digits of a factor near 1.
+fn scheduled_rate(p: ScheduleParams, n: u32) -> f32 {
+    switch p.kind {
+        case 1u: {
+            let gone = f32(select(0u, n - p.start, n > p.start)) / f32(p.end - p.start);
+            return p.base * clamp(1.0 - gone, 0.0, 1.0);
+        }
+        case 2u: {
+            // The logarithm of 0 is -infinity, and 0 times that is no number.
+            let drops = n / p.end;
+            if drops == 0u { return p.base; }
+            if p.factor == 0.0 { return 0.0; }
+            return p.base * exp_accurate(f32(drops) * p.log_factor);
+        }
+        case 3u: { return max(p.base * exp_accurate(-f32(n) * p.log_factor), p.lowest); }
+        case 4u: { return p.base / fma(p.factor, f32(n), 1.0); }
+        default: { return p.base; }
+    }
+}
+
+@compute @workgroup_size(256)
+fn next_control(@builtin(local_invocation_index) lane: u32) {
+    if lane > 0u { return; }
+    next_control_out[0] = f32(made[0] + 1u);
+    next_control_out[1] = scheduled_rate(schedule_run.params, made[0]);
+    next_made[0] = made[0] + 1u;
+    next_made[1] = made[1];
 }

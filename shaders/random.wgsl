@@ -9,6 +9,7 @@
 //   normal             y[n, j] = mean + std z,  z by Box and Muller from words 2 floor(j/2) and 2 floor(j/2) + 1
 //   bernoulli          y[n, j] = u(word(n, j)) < p ? 1 : 0
 //   integers           y[n, j] = floor(word(n, j) bound / 2^32)
+//   advance_counter    [step, first_sample] -> [step + steps, first_sample]
 //   shuffled_indices   y[i] = permutation of epoch floor(position / count) at position mod count,
 //                      position = (step draws + draw) global_batch + first_sample + i
 //
@@ -30,11 +31,15 @@ struct ShuffleParams {
 }
 struct ShuffleRun { elements: u32, pass_0: u32, pass_1: u32, pass_2: u32, params: ShuffleParams }
 
+struct AdvanceParams { steps: u32 }
+struct AdvanceRun { elements: u32, pass_0: u32, pass_1: u32, pass_2: u32, params: AdvanceParams }
+
 @group(0) @binding(0) var<storage, read> counter: array<u32>;
 @group(0) @binding(8) var<storage, read_write> y: array<f32>;
 @group(0) @binding(8) var<storage, read_write> whole: array<u32>;
 @group(0) @binding(16) var<uniform> draw_run: DrawRun;
 @group(0) @binding(16) var<uniform> shuffle_run: ShuffleRun;
+@group(0) @binding(16) var<uniform> advance_run: AdvanceRun;
 
 /// Which element this invocation owns: groups beyond the limit of an axis are folded into a second one.
 fn element(group: vec3<u32>, groups: vec3<u32>, lane: u32) -> u32 {
@@ -268,4 +273,10 @@ fn shuffled_indices(
     let first = multiply_add(draw, p.global_batch, counter[1]);
     let at = divide(multiply_add(first, 1u, i), p.count);
     whole[i] = permuted(at.y, at.x);
+}
+
+@compute @workgroup_size(256)
+fn advance_counter(@builtin(local_invocation_index) lane: u32) {
+    if lane == 0u { whole[0] = counter[0] + advance_run.params.steps; }
+    if lane == 1u { whole[1] = counter[1]; }
 }

@@ -25,7 +25,9 @@ pub mod source;
 pub use gpu::{Found, devices, open};
 
 use belamy_tensor::kernel::KernelId;
-use belamy_tensor::{Backend, Buffer, Call, DType, DeviceId, Error, ErrorKind, Result};
+use belamy_tensor::{
+    Backend, Buffer, Call, DType, DeviceId, Error, ErrorKind, RecordedStep, Recording, Result,
+};
 use driver::{Counters, Driver, Replay};
 use memory::Memory;
 use std::collections::HashSet;
@@ -85,54 +87,19 @@ impl Cuda {
             None => Err(self.error("cannot write a buffer that is shared")),
         }
     }
-
-    /// Records what `step` launches, as one graph, and runs none of it.
-    ///
-    /// `step` must neither read from the device nor write to it what is not one number repeated: a replay does the same
-    /// launches on the same memory.
-    /// Nothing else may use the device meanwhile. It returns pairs (result, operand) of one length each: the next replay finds the result in the operand's place
-    /// (new parameters for old, the counter after for the counter before). Run the step a few times beforehand, so that
-    /// every kernel is loaded.
-    pub fn record(
-        &self,
-        step: impl FnOnce() -> Result<Vec<(Buffer, Buffer)>>,
-    ) -> Result<Recording> {
-        self.driver.begin_capture().map_err(|message| self.error(message))?;
-        *self.recorded() = Some(Touched::default());
-        let carried = step().and_then(|pairs| {
-            for (result, operand) in &pairs {
-                if (result.dtype, result.elements) != (operand.dtype, operand.elements) {
-                    return Err(self.error(format!(
-                        "cannot carry {result:?} to {operand:?} from one replay to the next"
-                    )));
-                }
-                let (from, to) = (self.memory(result)?.address(), self.memory(operand)?.address());
-                let bytes = result.elements * result.dtype.bytes();
-                self.driver.copy(from, to, bytes).map_err(|message| self.error(message))?;
-            }
-            Ok(pairs)
-        });
-        // Ended whatever happened: a stream left recording would refuse everything after.
-        let replay = self.driver.end_capture().map_err(|message| self.error(message));
-        let touched = self.recorded().take().unwrap_or_default();
-        let mut kept = touched.operands;
-        kept.extend(carried?.into_iter().flat_map(|(result, operand)| [result, operand]));
-        Ok(Recording { replay: replay?, backend: self.clone(), _kept: kept })
-    }
 }
 
-/// A recorded step: what [`Cuda::record`] saw, ready to run again with no work on the host but one launch.
+/// A recorded step: one graph, which the host launches as one.
 #[derive(Debug)]
-pub struct Recording {
+struct Graph {
     replay: Box<dyn Replay>,
     backend: Cuda,
     /// What the recorded launches read and write beyond their own memory must live as long as they.
     _kept: Vec<Buffer>,
 }
 
-impl Recording {
-    /// Queues the recorded step once more.
-    pub fn replay(&self) -> Result<()> {
+impl Recording for Graph {
+    fn replay(&self) -> Result<()> {
         self.replay.replay().map_err(|message| self.backend.error(message))
     }
 }
@@ -207,6 +174,30 @@ impl Backend for Cuda {
 
     fn synchronize(&self) -> Result<()> {
         self.driver.synchronize().map_err(|message| self.error(message))
+    }
+
+    fn record(&self, step: RecordedStep<'_>) -> Result<Option<Box<dyn Recording>>> {
+        self.driver.begin_capture().map_err(|message| self.error(message))?;
+        *self.recorded() = Some(Touched::default());
+        let carried = step().and_then(|pairs| {
+            for (result, operand) in &pairs {
+                if (result.dtype, result.elements) != (operand.dtype, operand.elements) {
+                    return Err(self.error(format!(
+                        "cannot carry {result:?} to {operand:?} from one replay to the next"
+                    )));
+                }
+                let (from, to) = (self.memory(result)?.address(), self.memory(operand)?.address());
+                let bytes = result.elements * result.dtype.bytes();
+                self.driver.copy(from, to, bytes).map_err(|message| self.error(message))?;
+            }
+            Ok(pairs)
+        });
+        // Ended whatever happened: a stream left recording would refuse everything after.
+        let replay = self.driver.end_capture().map_err(|message| self.error(message));
+        let touched = self.recorded().take().unwrap_or_default();
+        let mut kept = touched.operands;
+        kept.extend(carried?.into_iter().flat_map(|(result, operand)| [result, operand]));
+        Ok(Some(Box::new(Graph { replay: replay?, backend: self.clone(), _kept: kept })))
     }
 }
 

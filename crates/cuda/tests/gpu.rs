@@ -9,7 +9,10 @@ use belamy_cuda::Cuda;
 use belamy_tensor::{Backend, DType, Device, Tensor};
 use belamy_tests::plan::run;
 use belamy_tests::{Mode, ops};
-use common::{MODES, assert_clean, check_recording, large_cases, say, skip, subject};
+use common::{
+    MODES, assert_clean, check_bad_steps, check_recording, check_training, large_cases, say, skip,
+    subject,
+};
 
 fn gpu(test: &str) -> Option<Cuda> {
     match belamy_cuda::open(0) {
@@ -45,6 +48,20 @@ fn large_tiles_and_split_depths_agree() {
 fn a_recorded_step_replays_what_steps_do() {
     if let Some(cuda) = gpu("a_recorded_step_replays_what_steps_do") {
         check_recording(&cuda);
+    }
+}
+
+#[test]
+fn whole_training_steps_are_replayed() {
+    if let Some(cuda) = gpu("whole_training_steps_are_replayed") {
+        check_training(&cuda);
+    }
+}
+
+#[test]
+fn a_bad_step_among_replayed_ones_is_found() {
+    if let Some(cuda) = gpu("a_bad_step_among_replayed_ones_is_found") {
+        check_bad_steps(&cuda);
     }
 }
 

@@ -8,7 +8,10 @@ use belamy_tensor::kernel::KernelId;
 use belamy_tensor::{Device, Tensor};
 use belamy_tests::plan::run;
 use belamy_tests::{Mode, ops};
-use common::{MODES, assert_clean, check_recording, large_cases, say, skip, subject};
+use common::{
+    MODES, assert_clean, check_bad_steps, check_recording, check_training, large_cases, say, skip,
+    subject,
+};
 use std::path::Path;
 
 fn folder() -> &'static Path {
@@ -105,6 +108,20 @@ fn families_are_those_of_the_list() {
 fn a_recorded_step_replays_what_steps_do() {
     if can_run("a_recorded_step_replays_what_steps_do") {
         check_recording(&shim::open(folder(), &[]).unwrap());
+    }
+}
+
+#[test]
+fn whole_training_steps_are_replayed() {
+    if can_run("whole_training_steps_are_replayed") {
+        check_training(&shim::open(folder(), &[]).unwrap());
+    }
+}
+
+#[test]
+fn a_bad_step_among_replayed_ones_is_found() {
+    if can_run("a_bad_step_among_replayed_ones_is_found") {
+        check_bad_steps(&shim::open(folder(), &[]).unwrap());
     }
 }
 

@@ -28,6 +28,11 @@ pub trait Batches {
     fn real(&mut self, draw: usize, cx: &mut Context) -> Result<Batch>;
     /// Noise, and labels where there are classes.
     fn noise(&mut self, cx: &mut Context) -> Result<Batch>;
+
+    /// Whether all of it is made on the device from the context's counter, so that a step may be recorded and replayed.
+    fn are_of_the_counter(&self) -> bool {
+        false
+    }
 }
 
 /// Streams of random numbers with a place of their own, above those that a step counts up.
@@ -136,6 +141,10 @@ fn on_device(
 }
 
 impl Batches for DeviceBatches {
+    fn are_of_the_counter(&self) -> bool {
+        true
+    }
+
     fn real(&mut self, draw: usize, cx: &mut Context) -> Result<Batch> {
         match &self.real {
             Real::Sine => {

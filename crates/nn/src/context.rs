@@ -34,6 +34,11 @@ impl Context {
         Ok(Context { mode: Mode::Train, seed, counter, next_stream: 0, parts: 1 })
     }
 
+    /// As [`Context::train`], from a counter that is on the device already.
+    pub fn at(seed: u64, counter: &Tensor) -> Context {
+        Context { mode: Mode::Train, seed, counter: counter.clone(), next_stream: 0, parts: 1 }
+    }
+
     /// A context for inference. Its random streams are apart from those of every training step of fewer than
     /// 2³² − 1 steps.
     pub fn evaluate(seed: u64, device: &Device) -> Result<Context> {

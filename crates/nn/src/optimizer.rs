@@ -1,11 +1,12 @@
 //! Optimisers: what moves a network's weights.
 //!
-//! One launch updates all tensors of a network. Step count and learning rate travel in a device tensor, so that a
+//! One launch updates all tensors of a network. Step count and learning rate are made on the device, so that a
 //! recorded step can be replayed.
 
 use crate::schedule::Schedule;
 use crate::{Error, Network, Result};
 use belamy_tensor::ops::optimizer::{self, AdamOptions, EpsilonForm, RmspropOptions, SgdOptions};
+use belamy_tensor::ops::random;
 use belamy_tensor::{Graph, Tensor, grad};
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +99,9 @@ pub struct Optimizer {
     settings: Settings,
     /// Updates made so far.
     step: u64,
+    /// The same on the device, where the update's number and learning rate are made; none until the first update
+    /// after a start.
+    made: Option<Tensor>,
     /// For each slot of the rule, a tensor for each parameter.
     state: Vec<Vec<Tensor>>,
 }
@@ -113,7 +117,7 @@ impl Optimizer {
                 .collect::<Result<_, _>>()?)
         };
         let state = settings.rule.slots().iter().map(|_| zeros()).collect::<Result<_>>()?;
-        Ok(Optimizer { settings, step: 0, state })
+        Ok(Optimizer { settings, step: 0, made: None, state })
     }
 
     /// Updates made so far.
@@ -132,9 +136,13 @@ impl Optimizer {
         let Some(first) = params.first() else { return Ok(()) };
         let grads = self.clip(grads)?;
         let values: Vec<Tensor> = params.iter().map(|param| param.value().detach()).collect();
-        let control = [(self.step + 1) as f64, self.learning_rate()];
-        let (dtype, device) = (values[0].dtype(), first.value().device().clone());
-        let control = Tensor::from_f64(&control, [2], dtype, &device)?;
+        let made = match self.made.take() {
+            Some(made) => made,
+            None => random::counter(self.step as u32, 0, first.value().device())?,
+        };
+        let Settings { learning_rate, schedule, .. } = self.settings;
+        let (control, made) =
+            optimizer::next_control(&made, learning_rate, schedule.into(), values[0].dtype())?;
         let (values, grads) = (references(&values), references(&grads));
         let slots: Vec<Vec<&Tensor>> = self.state.iter().map(|slot| references(slot)).collect();
         let moved = match self.settings.rule {
@@ -172,6 +180,7 @@ impl Optimizer {
         };
         params.iter().zip(moved).for_each(|(param, value)| param.set(value));
         self.step += 1;
+        self.made = Some(made);
         Ok(())
     }
 
@@ -193,6 +202,31 @@ impl Optimizer {
             }
         }
         Ok(grads)
+    }
+
+    /// Every tensor that an update replaces besides the parameters, in a fixed order: for recording a step.
+    pub fn tensors(&self) -> Vec<Tensor> {
+        self.state.iter().flatten().chain(&self.made).cloned().collect()
+    }
+
+    /// Moves the kept tensors to memory of their own; the number of updates is then sent anew.
+    pub fn copy_tensors(&mut self) -> Result<()> {
+        for tensor in self.state.iter_mut().flatten() {
+            *tensor = tensor.mul_scalar(1.0)?;
+        }
+        self.made = None;
+        Ok(())
+    }
+
+    /// Notes updates that were made on the device, by a recorded step.
+    pub fn note_updates(&mut self, updates: u64) {
+        self.step += updates;
+    }
+
+    /// Notes that no more than `step` updates were made, and that what is on the device does not say so.
+    pub fn set_step(&mut self, step: u64) {
+        self.step = step;
+        self.made = None;
     }
 
     /// The kept tensors with names `<slot>.<parameter>`, for a checkpoint.
@@ -231,7 +265,7 @@ impl Optimizer {
                 *tensor = found;
             }
         }
-        self.step = step;
+        self.set_step(step);
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Learning rates over steps.
 
+use belamy_tensor::ops::optimizer::RateSchedule;
 use serde::{Deserialize, Serialize};
 
 /// The learning rate as a function of the step, counted from 0.
@@ -43,6 +44,24 @@ pub enum Schedule {
     },
 }
 
+impl From<Schedule> for RateSchedule {
+    /// Steps beyond 2³² − 1 are as good as never.
+    fn from(schedule: Schedule) -> RateSchedule {
+        let step = |step: u64| u32::try_from(step).unwrap_or(u32::MAX);
+        match schedule {
+            Schedule::Constant => RateSchedule::Constant,
+            Schedule::LinearDecay { start, end } => {
+                RateSchedule::Linear { start: step(start), end: step(end) }
+            }
+            Schedule::Staircase { every, factor } => {
+                RateSchedule::Staircase { every: step(every), factor }
+            }
+            Schedule::Geometric { divisor, lowest } => RateSchedule::Geometric { divisor, lowest },
+            Schedule::InverseTime { decay } => RateSchedule::InverseTime { decay },
+        }
+    }
+}
+
 impl Schedule {
     /// The rate at a step.
     pub fn rate(&self, base: f64, step: u64) -> f64 {
@@ -66,6 +85,30 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use belamy_tensor::DType;
+    use belamy_tensor::ops::optimizer::next_control;
+    use belamy_tensor::ops::random::counter;
+
+    #[test]
+    fn the_device_has_the_same_rates() {
+        let device = belamy_cpu::oracle();
+        let schedules = [
+            Schedule::Constant,
+            Schedule::LinearDecay { start: 10, end: 20 },
+            Schedule::Staircase { every: 5, factor: 0.5 },
+            Schedule::Geometric { divisor: 1.25, lowest: 0.2 },
+            Schedule::InverseTime { decay: 0.1 },
+        ];
+        for schedule in schedules {
+            let mut made = counter(0, 0, &device).unwrap();
+            for step in 0..30 {
+                let control;
+                (control, made) = next_control(&made, 0.7, schedule.into(), DType::F64).unwrap();
+                let wanted = [step as f64 + 1.0, schedule.rate(0.7, step)];
+                assert_eq!(control.to_vec::<f64>().unwrap(), wanted, "{schedule:?}");
+            }
+        }
+    }
 
     #[test]
     fn each_schedule_passes_through_its_stated_points() {

@@ -40,6 +40,25 @@ pub trait Backend: fmt::Debug + Send + Sync {
     fn launch(&self, call: Call<'_>) -> Result<()>;
     /// Waits for all that was enqueued.
     fn synchronize(&self) -> Result<()>;
+
+    /// Records what `step` launches, and runs none of it. `None`, and `step` not called, where the backend cannot.
+    ///
+    /// `step` must neither read from the device nor write to it, and nothing else may use the device meanwhile. It
+    /// returns pairs (result, operand) of one length each: the next replay finds the result in the operand's place (new
+    /// parameters for old, the counter after for the counter before). Run the step a few times beforehand, so that all
+    /// that it needs is loaded.
+    fn record(&self, _step: RecordedStep<'_>) -> Result<Option<Box<dyn Recording>>> {
+        Ok(None)
+    }
+}
+
+/// A step to record: launches, and what one replay hands to the next.
+pub type RecordedStep<'a> = &'a mut dyn FnMut() -> Result<Vec<(Buffer, Buffer)>>;
+
+/// A recorded step, ready to run again with no work on the host but one call. It owns the memory that the step took.
+pub trait Recording: fmt::Debug + Send {
+    /// Enqueues the recorded step once more.
+    fn replay(&self) -> Result<()>;
 }
 
 /// A backend that somebody else keeps a handle of too.
@@ -61,6 +80,9 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
     }
     fn synchronize(&self) -> Result<()> {
         (**self).synchronize()
+    }
+    fn record(&self, step: RecordedStep<'_>) -> Result<Option<Box<dyn Recording>>> {
+        (**self).record(step)
     }
 }
 

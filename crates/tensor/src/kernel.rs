@@ -42,11 +42,12 @@ macro_rules! for_each_kernel {
             dropout: [dropout(DrawParams)];
             random: [
                 uniform(DrawParams), normal(DrawParams), bernoulli(DrawParams), integers(DrawParams),
-                shuffled_indices(ShuffleParams)
+                shuffled_indices(ShuffleParams), advance_counter(AdvanceParams)
             ];
             finite: [count_non_finite(FiniteParams)];
             optimizer: [
-                adam(AdamParams), sgd(SgdParams), rmsprop(RmspropParams), global_norm(GlobalNormParams)
+                adam(AdamParams), sgd(SgdParams), rmsprop(RmspropParams), global_norm(GlobalNormParams),
+                next_control(ScheduleParams)
             ];
         }
     };

@@ -40,7 +40,7 @@ pub mod shape;
 pub mod tensor;
 
 pub use autograd::{Graph, grad};
-pub use device::{Backend, Buffer, Call, Device, DeviceId, Meta};
+pub use device::{Backend, Buffer, Call, Device, DeviceId, Meta, RecordedStep, Recording};
 pub use dtype::{DType, Element};
 pub use error::{Error, ErrorKind, Result};
 pub use op::{Cost, Launch, Op};

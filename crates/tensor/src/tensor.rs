@@ -165,6 +165,11 @@ impl Tensor {
         &self.0.buffer
     }
 
+    /// Whether both tensors look at the same memory.
+    pub fn shares_memory(&self, other: &Tensor) -> bool {
+        Arc::ptr_eq(&self.buffer().storage, &other.buffer().storage)
+    }
+
     pub(crate) fn node(&self) -> Option<&Node> {
         self.0.node.as_ref()
     }

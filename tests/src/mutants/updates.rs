@@ -2,14 +2,14 @@
 
 use super::{Fault, Faults, outputs, reads};
 use belamy_tensor::kernel::KernelId;
-use belamy_tensor::ops::optimizer::{AdamParams, RmspropParams, SgdParams};
-use belamy_tensor::ops::random::DrawParams;
+use belamy_tensor::ops::optimizer::{AdamParams, RmspropParams, ScheduleParams, SgdParams};
+use belamy_tensor::ops::random::{AdvanceParams, DrawParams};
 
 /// The family's faults: in words, the kernel, the fault.
 pub(super) fn faults() -> Faults {
     use KernelId::{
-        adam, bernoulli, count_non_finite, dropout, global_norm, integers, normal, rmsprop, sgd,
-        shuffled_indices, uniform,
+        adam, advance_counter, bernoulli, count_non_finite, dropout, global_norm, integers,
+        next_control, normal, rmsprop, sgd, shuffled_indices, uniform,
     };
     let step = || Fault::Inputs(|launch| launch.inputs[0][0] = 0.0);
     let first = || Fault::Inputs(|launch| launch.inputs[0][1] = 0.0);
@@ -50,6 +50,21 @@ pub(super) fn faults() -> Faults {
         ("first sample ignored", bernoulli, first()),
         ("bound included", integers, reads!(DrawParams, |p| p.bound += 1)),
         ("stream off by one", integers, stream()),
+        ("always by one", advance_counter, reads!(AdvanceParams, |p| p.steps = 1)),
+        (
+            "first sample moved too",
+            advance_counter,
+            Fault::Outputs(|launch| launch.outputs[0][1] += 1.0),
+        ),
+        ("updates counted from 0", next_control, step()),
+        ("schedule ignored", next_control, reads!(ScheduleParams, |p| p.kind = 0)),
+        ("decay begins at once", next_control, reads!(ScheduleParams, |p| p.start = 0)),
+        ("no floor", next_control, reads!(ScheduleParams, |p| p.lowest = 0.0)),
+        (
+            "counter left where it is",
+            next_control,
+            Fault::Outputs(|launch| launch.outputs[1] = launch.inputs[0].clone()),
+        ),
         ("step ignored", shuffled_indices, step()),
         ("first sample ignored", shuffled_indices, first()),
         (

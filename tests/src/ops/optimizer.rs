@@ -4,9 +4,10 @@ use crate::case::Case;
 use crate::values::Domain;
 use belamy_tensor::ops::concat::concat;
 use belamy_tensor::ops::optimizer::{
-    AdamOptions, EpsilonForm, RmspropOptions, SgdOptions, adam, global_norm, rmsprop, sgd,
+    AdamOptions, EpsilonForm, RateSchedule, RmspropOptions, SgdOptions, adam, global_norm,
+    next_control, rmsprop, sgd,
 };
-use belamy_tensor::{Result, Tensor};
+use belamy_tensor::{DType, Result, Tensor};
 
 /// Everything an update returns, in one vector.
 fn flat(tensors: &[Tensor]) -> Result<Tensor> {
@@ -127,12 +128,64 @@ fn rmsprop_case(variant: &str, shapes: [&[usize]; 2], options: RmspropOptions) -
     })
 }
 
+/// The rate at each of four updates, and their numbers.
+fn control_case(
+    variant: &str,
+    schedule: RateSchedule,
+    rate: impl Fn(f64) -> f64 + Send + Sync + 'static,
+) -> Case {
+    let starts = [0u32, 3, 10, 24];
+    let mut case = Case::new("next_control", variant, move |t| {
+        let made = t[1..].iter();
+        let controls = made
+            .map(|made| Ok(next_control(made, 0.25, schedule, t[0].dtype())?.0))
+            .collect::<Result<Vec<_>>>()?;
+        concat(&controls.iter().collect::<Vec<_>>(), 0)
+    })
+    .constant(&[1], Domain::Normal);
+    for start in starts {
+        case = case.constant(&[2], Domain::Integers(vec![start, 5]));
+    }
+    case.slack(16.0).host_reference(move |t| {
+        t[1..].iter().flat_map(|made| [made[0] + 1.0, 0.25 * rate(made[0])]).collect()
+    })
+}
+
 /// The family's cases.
 pub fn cases() -> Vec<Case> {
     let small: [&[usize]; 2] = [&[3, 4], &[5]];
     let large: [&[usize]; 2] = [&[201, 103], &[7]];
     let keras = EpsilonForm::Keras;
-    let mut cases = Vec::new();
+    let mut cases = vec![
+        control_case("constant", RateSchedule::Constant, |_| 1.0),
+        control_case("linear", RateSchedule::Linear { start: 3, end: 11 }, |n| {
+            (1.0 - (n - 3.0).max(0.0) / 8.0).max(0.0)
+        }),
+        control_case("staircase", RateSchedule::Staircase { every: 4, factor: 0.5 }, |n| {
+            0.5f64.powf((n / 4.0).floor())
+        }),
+        control_case(
+            "staircase to nothing",
+            RateSchedule::Staircase { every: 4, factor: 0.0 },
+            |n| {
+                if n < 4.0 { 1.0 } else { 0.0 }
+            },
+        ),
+        control_case(
+            "geometric",
+            RateSchedule::Geometric { divisor: 1.125, lowest: 0.0625 },
+            |n| 1.125f64.powf(-n).max(0.25),
+        ),
+        control_case("inverse time", RateSchedule::InverseTime { decay: 0.125 }, |n| {
+            1.0 / (1.0 + 0.125 * n)
+        }),
+        Case::new("next_control", "counter", |t| {
+            Ok(next_control(&t[0], 0.25, RateSchedule::Constant, DType::F32)?.1)
+        })
+        .constant(&[2], Domain::Integers(vec![6, 5]))
+        .rounded()
+        .host_reference(|t| vec![t[0][0] + 1.0, t[0][1]]),
+    ];
     for (variant, options, step) in [
         ("first step", AdamOptions::default(), 1.0),
         ("later step", AdamOptions { beta_1: 0.5, ..AdamOptions::default() }, 7.0),

@@ -4,7 +4,7 @@
 use crate::case::Case;
 use crate::values::Domain;
 use belamy_tensor::ops::random::{
-    RandomKey, Shuffle, bernoulli, integers, normal, shuffled_indices, uniform,
+    RandomKey, Shuffle, advance_counter, bernoulli, integers, normal, shuffled_indices, uniform,
 };
 use belamy_tensor::philox::{self, Draws};
 use belamy_tensor::{Result, Shape, Tensor};
@@ -108,5 +108,13 @@ pub fn cases() -> Vec<Case> {
     cases.push(shuffled("over an epoch's end", 16, shuffle(50, 16, 0, 1), [3, 0]));
     cases.push(shuffled("second draw of three", 4, shuffle(37, 12, 1, 3), [5, 8]));
     cases.push(shuffled("batch beyond the data", 13, shuffle(5, 13, 0, 1), [2, 0]));
+    cases.extend([("one", [6, 3], 1), ("many", [65_535, 9], 70_000)].map(
+        |(variant, from, steps)| {
+            Case::new("advance_counter", variant, move |t| advance_counter(&t[0], steps))
+                .constant(&[2], Domain::Integers(from.to_vec()))
+                .rounded()
+                .host_reference(move |t| vec![t[0][0] + f64::from(steps), t[0][1]])
+        },
+    ));
     cases
 }

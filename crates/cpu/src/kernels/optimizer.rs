@@ -1,4 +1,4 @@
-//! `adam`, `sgd`, `rmsprop`, `global_norm`: see `belamy_tensor::ops::optimizer` for the mathematics.
+//! `adam`, `sgd`, `rmsprop`, `global_norm`, `next_control`: see `belamy_tensor::ops::optimizer` for the mathematics.
 //!
 //! Updates cut every parameter into chunks of [`CHUNK`] elements, which run in parallel; each is one loop over its
 //! operands in the parameters' own type, without a branch, so that it vectorises.
@@ -8,7 +8,7 @@ mod tests;
 
 use super::{Real, Run, SERIAL_ELEMENTS, for_real};
 use crate::storage::Storage;
-use belamy_tensor::ops::optimizer::{AdamParams, RmspropParams, SgdParams};
+use belamy_tensor::ops::optimizer::{AdamParams, RmspropParams, ScheduleParams, SgdParams};
 use rayon::prelude::*;
 use std::ops::{Add, Div, Mul, Sub};
 
@@ -219,6 +219,19 @@ fn global_norm_of<E: Real>(mut run: Run<'_>) {
         run.inputs.iter().flat_map(|input| input.values::<E>().chunks(CHUNK)).collect();
     let sums: Vec<f64> = chunks.into_par_iter().map(sum_of_squares).collect();
     run.output::<E>()[0] = E::from_f64(sums.iter().sum::<f64>().sqrt());
+}
+
+pub(super) fn next_control(run: Run<'_>) {
+    for_real!(run, next_control_of);
+}
+
+fn next_control_of<E: Real>(mut run: Run<'_>) {
+    let schedule = ScheduleParams::decode(&run.params);
+    let counter = run.input::<u32>(0);
+    let (made, next) = (counter[0], counter[0].wrapping_add(1));
+    let control = [f64::from(next), schedule.rate(made)].map(E::from_f64);
+    run.output::<E>().copy_from_slice(&control);
+    run.outputs[1].values_mut::<u32>().copy_from_slice(&[next, counter[1]]);
 }
 
 /// Four interleaved sums in f64: the additions of one would wait for one another.

@@ -1,4 +1,4 @@
-//! `uniform`, `normal`, `bernoulli`, `integers`, `shuffled_indices`: see `belamy_tensor::ops::random` for the
+//! `uniform`, `normal`, `bernoulli`, `integers`, `shuffled_indices`, `advance_counter`: see `belamy_tensor::ops::random` for the
 //! mathematics.
 //!
 //! Chunks of whole Philox blocks run in parallel; within one, [`RUN`] blocks are drawn and used at a time.
@@ -8,7 +8,7 @@ mod tests;
 
 use super::{Real, Run, SERIAL_ELEMENTS, fill, for_real};
 use belamy_tensor::Element;
-use belamy_tensor::ops::random::{DrawParams, ShuffleParams};
+use belamy_tensor::ops::random::{AdvanceParams, DrawParams, ShuffleParams};
 use belamy_tensor::philox::{self, Draws};
 use rayon::prelude::*;
 use std::ops::{Add, Mul};
@@ -130,4 +130,10 @@ pub(super) fn shuffled_indices(mut run: Run<'_>) {
         let draws = Draws { seed, stream: p.stream, step: epoch as u32 };
         philox::permuted(at as u32, p.count, &draws)
     });
+}
+
+pub(super) fn advance_counter(mut run: Run<'_>) {
+    let steps = AdvanceParams::decode(&run.params).steps;
+    let counter = run.input::<u32>(0);
+    run.output::<u32>().copy_from_slice(&[counter[0].wrapping_add(steps), counter[1]]);
 }

@@ -73,3 +73,7 @@ pub(super) fn global_norm(run: &Run<'_>) -> Result<()> {
     let arguments = arguments![blocks as u32, &sums, run.outputs[0]];
     run.launch_bare("optimizer", "global_norm_root", 1, THREADS, arguments)
 }
+
+pub(super) fn next_control(run: &Run<'_>) -> Result<()> {
+    run.launch_plain(1)
+}

@@ -2,9 +2,12 @@
 
 use belamy_cuda::Cuda;
 use belamy_cuda::driver::Counters;
+use belamy_gan::batches::DeviceBatches;
+use belamy_gan::{Pair, Recipe, source};
+use belamy_nn::schedule::Schedule;
 use belamy_tensor::ops::conv2d::{Window, conv2d, conv2d_grad_input, conv2d_grad_weight};
 use belamy_tensor::ops::matmul::matmul;
-use belamy_tensor::{DType, Device, Graph, Result, Tensor, grad};
+use belamy_tensor::{Backend, DType, Device, Graph, Result, Tensor, grad};
 use belamy_tests::plan::Subject;
 use belamy_tests::{Case, Domain, Mode, Report};
 use std::io::Write;
@@ -142,13 +145,14 @@ pub(crate) fn check_recording(cuda: &Cuda) {
 
     let (state, counter) = begin().unwrap();
     let recording = cuda
-        .record(|| {
+        .record(&mut || {
             assert!(state[0].to_vec::<f32>().is_err(), "a recorded step reads nothing");
             let new = step(&state, &counter)?;
             let pairs = new.iter().zip(&state);
             Ok(pairs.map(|(new, old)| (new.buffer().clone(), old.buffer().clone())).collect())
         })
-        .unwrap();
+        .unwrap()
+        .expect("CUDA records");
     assert_ne!(state[0].to_vec::<f32>().unwrap(), wanted, "recording runs nothing");
     for _ in 0..5 {
         // Tensors of the recorded sizes that come and go meanwhile must not disturb it, nor be disturbed.
@@ -163,4 +167,81 @@ pub(crate) fn check_recording(cuda: &Cuda) {
     }
     let now = cuda.counters();
     assert_eq!(Counters { replays: now.replays, ..before }, now, "a replay is one launch");
+}
+
+/// A pair whose step uses all that a step may: dropout, data, averaged weights, a learning rate that changes.
+fn pair(recipe: &Recipe, device: &Device) -> (Pair, DeviceBatches) {
+    let pair = Pair::new(recipe.clone(), 5, DType::F32, device).unwrap();
+    let data = source::load(recipe, None, 1).unwrap();
+    let network = &pair.discriminator;
+    let batches = DeviceBatches::new(recipe, data.as_ref(), network, DType::F32, device).unwrap();
+    (pair, batches)
+}
+
+/// Compares whole training steps that are recorded and replayed with steps one by one, bit by bit.
+pub(crate) fn check_training(cuda: &Cuda) {
+    let device = Device::new(cuda.clone());
+    for name in ["sine", "mnist-mlp"] {
+        let mut recipe = Recipe::named(name).unwrap();
+        (recipe.batch, recipe.average_decay) = (4, 0.75);
+        recipe.generator_optimizer.schedule = Schedule::LinearDecay { start: 2, end: 40 };
+        let run = |records: bool| {
+            let (mut pair, mut batches) = pair(&recipe, &device);
+            pair.records = records;
+            let mut losses = Vec::new();
+            for number in 1..=9 {
+                let before = cuda.counters();
+                let measures = pair.step(&mut batches).unwrap();
+                let now = cuda.counters();
+                if records && number > 4 {
+                    let replayed = Counters { replays: now.replays, ..before };
+                    // The first step after somebody looked keeps a copy of what was there.
+                    let kept = Counters { launches: now.launches, ..replayed };
+                    let wanted = if number == 7 { kept } else { replayed };
+                    assert_eq!(now, wanted, "{name}: step {number} is one launch");
+                }
+                if number % 3 == 0 {
+                    pair.verify(&mut batches).unwrap();
+                }
+                losses.push([measures.loss_d.item().unwrap(), measures.loss_g.item().unwrap()]);
+            }
+            pair.verify(&mut batches).unwrap();
+            let networks = pair.networks().flat_map(|network| network.params());
+            let weights: Vec<Vec<f64>> =
+                networks.map(|(_, param)| param.value().to_f64().unwrap()).collect();
+            let average = pair.average.as_ref().unwrap().values();
+            let average: Vec<Vec<f64>> = average.iter().map(|t| t.to_f64().unwrap()).collect();
+            let updates = [pair.generator_optimizer.step(), pair.discriminator_optimizer.step()];
+            (losses, weights, average, updates, pair.step)
+        };
+        let (recorded, wanted) = (run(true), run(false));
+        assert!(recorded == wanted, "{name}: {:?}, not {:?}", recorded.0, wanted.0);
+    }
+}
+
+/// A step that goes wrong among replayed ones is found as if each had been looked at.
+pub(crate) fn check_bad_steps(cuda: &Cuda) {
+    let device = Device::new(cuda.clone());
+    let mut recipe = Recipe::named("sine").unwrap();
+    recipe.batch = 4;
+    recipe.generator_optimizer.learning_rate = 1e18;
+    let blown_up = |records: bool, every: u64| {
+        let (mut pair, mut batches) = pair(&recipe, &device);
+        pair.records = records;
+        for step in 1..=60 {
+            pair.step(&mut batches).unwrap();
+            if step % every == 0
+                && let Err(error) = pair.verify(&mut batches)
+            {
+                let networks = pair.networks().flat_map(|network| network.params());
+                let weights: Vec<Vec<f64>> =
+                    networks.map(|(_, param)| param.value().to_f64().unwrap()).collect();
+                return (error.to_string(), pair.step, weights);
+            }
+        }
+        panic!("nothing blew up");
+    };
+    let wanted = blown_up(false, 1);
+    assert!(wanted.1 > 4, "it must be a replayed step that goes wrong: {wanted:?}");
+    assert_eq!(blown_up(true, 20), wanted);
 }

@@ -5,6 +5,12 @@
 //! ```text
 //! control  [2] = [step t, learning rate η]   on the device, so that a recorded step can be replayed; t counts from 1
 //!
+//! next_control   from a counter [2] of u32 = [n, _], updates made so far: control = [n + 1, η(n)] and the counter
+//!                [n + 1, _]
+//!   constant  η = base        linear     η = base (1 − (n − start) / (end − start)), held to base before, to 0 behind
+//!   staircase η = base factor^⌊n / every⌋           geometric  η = max(base divisor^−n, lowest)
+//!   inverse time  η = base / (1 + decay n)
+//!
 //! adam     m ← β₁ m + (1 − β₁) g          v ← β₂ v + (1 − β₂) g²
 //!          PyTorch   p ← p − η (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
 //!          Keras     p ← p − η (√(1 − β₂ᵗ) / (1 − β₁ᵗ)) m / (√v + ε)
@@ -22,14 +28,15 @@
 //! Lists go to the kernel one after another: control, params, grads, then each list of state; outputs are the new
 //! params, then the new state; kernels take lengths from the buffers. One group of threads owns a fixed chunk of one
 //! parameter. Cost: one pass over each operand: 7 of them and about 12 operations an element for Adam. `global_norm`
-//! adds the chunks' sums of squares in order. Not differentiable.
+//! adds the chunks' sums of squares in order; `next_control` is one thread's. Not differentiable.
 
 use crate::device::Meta;
 use crate::error::{Error, Result};
 use crate::kernel::{KernelId, Params};
 use crate::op;
 use crate::ops::finite::one_device;
-use crate::{Shape, Tensor};
+use crate::ops::random::check_counter;
+use crate::{DType, Shape, Tensor};
 
 crate::kernel_params! {
     /// Parameters of `adam`; `keras` is 1 for the Keras form.
@@ -58,6 +65,134 @@ crate::kernel_params! {
 crate::kernel_params! {
     /// Parameters of `global_norm`.
     pub struct GlobalNormParams { integers { tensors: u32 } scalars {} }
+}
+
+crate::kernel_params! {
+    /// Parameters of `next_control`: the schedule's code, its two step numbers, and its constants; `log_factor` is the
+    /// logarithm of the staircase's factor or of the geometric divisor, which f32 would round too far.
+    pub struct ScheduleParams {
+        integers { kind: u32, start: u32, end: u32 }
+        scalars { base, factor, log_factor, lowest }
+    }
+}
+
+/// How a learning rate changes with the number n of updates made so far, as the file's header writes it out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RateSchedule {
+    /// The base rate throughout.
+    Constant,
+    /// The base rate until `start`, then in a straight line to 0 at `end`.
+    Linear {
+        /// The last update at the base rate.
+        start: u32,
+        /// The update at which the rate reaches 0.
+        end: u32,
+    },
+    /// The base rate times `factor` every `every` updates.
+    Staircase {
+        /// Updates between drops; at least 1.
+        every: u32,
+        /// What each drop multiplies by.
+        factor: f64,
+    },
+    /// The base rate divided by `divisor` each update, but not below `lowest`.
+    Geometric {
+        /// What each update divides by.
+        divisor: f64,
+        /// The floor.
+        lowest: f64,
+    },
+    /// base / (1 + decay n).
+    InverseTime {
+        /// The decay per update.
+        decay: f64,
+    },
+}
+
+impl RateSchedule {
+    fn params(self, base: f64) -> ScheduleParams {
+        let constant = ScheduleParams {
+            kind: 0,
+            start: 0,
+            end: 1,
+            base,
+            factor: 1.0,
+            log_factor: 0.0,
+            lowest: 0.0,
+        };
+        match self {
+            RateSchedule::Constant => constant,
+            RateSchedule::Linear { start, end } => {
+                ScheduleParams { kind: 1, start, end: end.max(start.saturating_add(1)), ..constant }
+            }
+            RateSchedule::Staircase { every, factor } => {
+                let (end, log_factor) = (every.max(1), factor.ln());
+                ScheduleParams { kind: 2, end, factor, log_factor, ..constant }
+            }
+            RateSchedule::Geometric { divisor, lowest } => {
+                let (factor, log_factor) = (divisor, divisor.ln());
+                ScheduleParams { kind: 3, factor, log_factor, lowest, ..constant }
+            }
+            RateSchedule::InverseTime { decay } => {
+                ScheduleParams { kind: 4, factor: decay, ..constant }
+            }
+        }
+    }
+}
+
+impl ScheduleParams {
+    /// The learning rate of the update that `n` others came before.
+    pub fn rate(&self, n: u32) -> f64 {
+        let ScheduleParams { kind, start, end, base, factor, lowest, .. } = *self;
+        match kind {
+            1 => {
+                let gone = f64::from(n.saturating_sub(start)) / f64::from(end - start);
+                base * (1.0 - gone).clamp(0.0, 1.0)
+            }
+            2 => base * factor.powf(f64::from(n / end)),
+            3 => (base / factor.powf(f64::from(n))).max(lowest),
+            4 => base / (1.0 + factor * f64::from(n)),
+            _ => base,
+        }
+    }
+}
+
+/// The control `[2]` of the next update, of type `dtype`, from a counter `[2]` (u32) of updates made so far; and the
+/// counter after it. Nothing visits the host.
+///
+/// ```
+/// # let device = belamy_cpu::oracle();
+/// use belamy_tensor::{DType, ops::{optimizer::{RateSchedule, next_control}, random::counter}};
+/// let schedule = RateSchedule::Linear { start: 0, end: 4 };
+/// let made = counter(3, 0, &device)?;
+/// let (control, made) = next_control(&made, 0.5, schedule, DType::F32)?;
+/// assert_eq!(control.to_vec::<f32>()?, [4.0, 0.125]);
+/// assert_eq!(made.to_vec::<u32>()?, [4, 0]);
+/// # Ok::<(), belamy_tensor::Error>(())
+/// ```
+#[track_caller]
+pub fn next_control(
+    counter: &Tensor,
+    base: f64,
+    schedule: RateSchedule,
+    dtype: DType,
+) -> Result<(Tensor, Tensor)> {
+    let op = "next_control";
+    check_counter(op, counter.meta())?;
+    if !dtype.is_float() {
+        return Err(Error::argument(op, "a control is of floating-point type"));
+    }
+    let params = schedule.params(base);
+    let ScheduleParams { factor, lowest, .. } = params;
+    if ![base, factor, lowest].iter().all(|number| number.is_finite()) || factor < 0.0 {
+        let message = format!("{schedule:?} of base {base} wants finite numbers, none negative");
+        return Err(Error::argument(op, message));
+    }
+    let outputs = [Meta::new([2], dtype), counter.meta()];
+    let (device, kernel) = (counter.device(), KernelId::next_control);
+    let mut made = op::launch_on(device, kernel, params.encode(), &[counter], &outputs)?;
+    let (counter, control) = (made.pop(), made.pop());
+    Ok(control.zip(counter).expect("a kernel launch returns one tensor per output"))
 }
 
 /// Whose reading of an adaptive update: where ε stands, as the file's header writes it out.

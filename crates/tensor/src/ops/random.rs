@@ -11,6 +11,7 @@
 //! normal             y[n, j] = mean + std z,  z by Box and Muller from words 2⌊j/2⌋ and 2⌊j/2⌋ + 1
 //! bernoulli          y[n, j] = u(word(n, j)) < p ? 1 : 0
 //! integers           y[n, j] = ⌊word(n, j) bound / 2³²⌋
+//! advance_counter    [step, first_sample] → [step + steps, first_sample]
 //! shuffled_indices   y[i] = permutation of epoch ⌊position / count⌋ at position mod count,
 //!                    position = (step draws + draw) global_batch + first_sample + i
 //! ```
@@ -41,6 +42,11 @@ crate::kernel_params! {
         integers { count: u32, global_batch: u32, draw: u32, draws: u32, seed: [u32; 2], stream: u32 }
         scalars {}
     }
+}
+
+crate::kernel_params! {
+    /// Parameters of `advance_counter`.
+    pub struct AdvanceParams { integers { steps: u32 } scalars {} }
 }
 
 /// Which use of randomness a draw is for. Two uses with different keys are independent.
@@ -78,6 +84,21 @@ pub struct Shuffle {
 #[track_caller]
 pub fn counter(step: u32, first_sample: u32, device: &Device) -> Result<Tensor> {
     Tensor::from_slice(&[step, first_sample], [2], device)
+}
+
+/// The counter of the step that is `steps` later, made where the counter is. Steps wrap at 2³².
+///
+/// ```
+/// # let device = belamy_cpu::oracle();
+/// use belamy_tensor::ops::random::{advance_counter, counter};
+/// let next = advance_counter(&counter(6, 3, &device)?, 1)?;
+/// assert_eq!(next.to_vec::<u32>()?, [7, 3]);
+/// # Ok::<(), belamy_tensor::Error>(())
+/// ```
+#[track_caller]
+pub fn advance_counter(counter: &Tensor, steps: u32) -> Result<Tensor> {
+    let params = AdvanceParams { steps }.encode();
+    draw(KernelId::advance_counter, params, counter.meta(), counter)
 }
 
 /// Refuses what is no counter tensor.

@@ -58,3 +58,7 @@ pub(super) fn rmsprop(run: &mut Run<'_>) -> Result<()> {
 pub(super) fn global_norm(run: &mut Run<'_>) -> Result<()> {
     sum_of_parts(run, "global_norm_part", "global_norm")
 }
+
+pub(super) fn next_control(run: &mut Run<'_>) -> Result<()> {
+    run.each_element()
+}

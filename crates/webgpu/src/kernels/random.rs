@@ -1,5 +1,5 @@
 //! `uniform`, `normal`, `bernoulli`, `integers`: an invocation for each Philox block of four elements;
-//! `shuffled_indices`: one for each element.
+//! `shuffled_indices`, `advance_counter`: one for each element.
 
 use super::{GROUP, Pass, Run};
 use belamy_tensor::Result;
@@ -27,6 +27,10 @@ pub(super) fn integers(run: &mut Run<'_>) -> Result<()> {
 }
 
 pub(super) fn shuffled_indices(run: &mut Run<'_>) -> Result<()> {
+    run.each_element()
+}
+
+pub(super) fn advance_counter(run: &mut Run<'_>) -> Result<()> {
     run.each_element()
 }
 

@@ -2,7 +2,9 @@
 
 use crate::commands::op::entry::{Entry, Form};
 use belamy_tensor::Tensor;
-use belamy_tensor::ops::random::{Shuffle, bernoulli, integers, normal, shuffled_indices, uniform};
+use belamy_tensor::ops::random::{
+    Shuffle, advance_counter, bernoulli, integers, normal, shuffled_indices, uniform,
+};
 
 /// What every random draw is a function of.
 pub(super) fn drawn(entry: Entry) -> Entry {
@@ -50,6 +52,15 @@ pub(super) fn entries() -> Vec<Entry> {
         }))
         .wants("shape", Form::Sizes)
         .wants("bound", Form::Whole)
+        .without_derivative(),
+        Entry::new(
+            "advance_counter",
+            "a counter [step, first_sample], some steps later",
+            |given| advance_counter(&given.counter()?, given.whole("steps")),
+        )
+        .takes("step", Form::Whole, "0")
+        .takes("first_sample", Form::Whole, "0")
+        .takes("steps", Form::Whole, "1")
         .without_derivative(),
         drawn(Entry::new("shuffled_indices", "one batch of a shuffled epoch", |given| {
             let batch = given.size("batch");

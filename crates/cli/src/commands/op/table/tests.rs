@@ -89,6 +89,8 @@ const CALLS: &[(&str, &str, &str, &[usize])] = &[
     ("sgd", "param=3 grad=3", "learning_rate=0.1 momentum=0.9 nesterov=true", &[3]),
     ("rmsprop", "param=3 grad=3 mean_square=3", "learning_rate=0.1", &[3]),
     ("global_norm", "x0=3 x1=2,2", "", &[]),
+    ("next_control", "", "learning_rate=0.1 schedule=linear end=9", &[2]),
+    ("advance_counter", "", "step=3 steps=2", &[2]),
     ("count_non_finite", "x0=3", "", &[]),
 ];
 

@@ -3,8 +3,10 @@
 use crate::commands::op::entry::{Entry, Form, Given, Outputs};
 use belamy_tensor::ops::finite::count_non_finite;
 use belamy_tensor::ops::optimizer::{
-    AdamOptions, EpsilonForm, RmspropOptions, SgdOptions, adam, global_norm, rmsprop, sgd,
+    AdamOptions, EpsilonForm, RateSchedule, RmspropOptions, SgdOptions, adam, global_norm,
+    next_control, rmsprop, sgd,
 };
+use belamy_tensor::ops::random::counter;
 use belamy_tensor::{DType, Result, Tensor};
 
 /// A state's tensor, or the zeros that it starts from.
@@ -127,6 +129,39 @@ pub(super) fn entries() -> Vec<Entry> {
             global_norm(&given.tensors("x"))
         })
         .tensors("x", "[..]")
+        .without_derivative(),
+        Entry::several(
+            "next_control",
+            "the next update's number and learning rate, after `updates` made; also the `counter`",
+            |given| {
+                let made = counter(given.whole("updates"), 0, &given.device)?;
+                let (start, end) = (given.whole("start"), given.whole("end"));
+                let (factor, lowest) = (given.number("factor"), given.number("lowest"));
+                let schedule = [
+                    ("linear", RateSchedule::Linear { start, end }),
+                    ("staircase", RateSchedule::Staircase { every: end, factor }),
+                    ("geometric", RateSchedule::Geometric { divisor: factor, lowest }),
+                    ("inverse_time", RateSchedule::InverseTime { decay: factor }),
+                ]
+                .into_iter()
+                .find(|(word, _)| given.is("schedule", word))
+                .map_or(RateSchedule::Constant, |(_, schedule)| schedule);
+                let rate = given.number("learning_rate");
+                let (control, counter) = next_control(&made, rate, schedule, DType::F32)?;
+                Ok(vec![("output", control), ("counter", counter)])
+            },
+        )
+        .wants("learning_rate", Form::Number)
+        .takes("updates", Form::Whole, "0")
+        .takes(
+            "schedule",
+            Form::Word(&["constant", "linear", "staircase", "geometric", "inverse_time"]),
+            "constant",
+        )
+        .takes("start", Form::Whole, "0")
+        .takes("end", Form::Whole, "1")
+        .takes("factor", Form::Number, "1")
+        .takes("lowest", Form::Number, "0")
         .without_derivative(),
         Entry::new("count_non_finite", "how many elements are infinite or NaN", |given| {
             count_non_finite(&given.tensors("x"))
