@@ -82,17 +82,15 @@ struct Part {
 fn chosen(count: usize, all: usize) -> Vec<usize> {
     match count.min(all) {
         0 | 1 => vec![0],
-        // The shift by thirds keeps them off the beginnings of tiles.
-        count => (0..count)
-            .map(|index| {
-                let even = index * (all - 1) / (count - 1);
-                match index {
-                    0 => 0,
-                    _ if index + 1 == count => all - 1,
-                    _ => (even + index % 3).min(all - 1),
-                }
-            })
-            .collect(),
+        count => {
+            // Where there is room, a shift keeps those between off the beginnings of tiles.
+            let shift = if count * 4 <= all { 3 } else { 1 };
+            let place = |index: usize| {
+                let inner = index > 0 && index + 1 < count;
+                index * (all - 1) / (count - 1) + if inner { index % shift } else { 0 }
+            };
+            (0..count).map(place).collect()
+        }
     }
 }
 

@@ -133,7 +133,12 @@ impl Roofline {
     }
 
     fn panel(&mut self, report: &Report, ceilings: &Ceilings, top: f32) {
-        let frame = Rectangle { left: 80.0, top: top + 60.0, right: WIDTH - 30.0, bottom: top + PANEL - 60.0 };
+        let frame = Rectangle {
+            left: 80.0,
+            top: top + 60.0,
+            right: WIDTH - 30.0,
+            bottom: top + PANEL - 75.0,
+        };
         let (points, moving) = points(report, &ceilings.device);
         let peak = ceilings.flop_per_second() / 1e9;
         let x = Axis::holding(
@@ -141,7 +146,7 @@ impl Roofline {
             (frame.left, frame.right),
         );
         let y = Axis::holding(
-            points.iter().map(|point| point.gflop_s).chain([peak, peak / 100.0]),
+            points.iter().map(|point| point.gflop_s).chain([1.2 * peak, peak / 100.0]),
             (frame.bottom, frame.top),
         );
         self.axes(frame, x, y, &ceilings.device);
@@ -170,7 +175,7 @@ impl Roofline {
         }
         if moving > 0 {
             let note = format!("{moving} kernels that only move numbers are not shown");
-            self.text((frame.right, top + PANEL - 14.0), Anchor::End, FAINT_INK, note);
+            self.text((frame.right, top + PANEL - 12.0), Anchor::End, FAINT_INK, note);
         }
     }
 
@@ -209,17 +214,22 @@ impl Roofline {
         let mut sizes: Vec<usize> = ceilings.bandwidths.iter().map(|line| line.working_set).collect();
         sizes.dedup();
         let mut knees = right;
+        let mut labels = vec!["the slopes:".to_owned()];
         for size in sizes {
             let rate = ceilings.bytes_per_second(size as u64, false) / 1e9;
             let (from, to) = (left.max(bottom / rate), (peak / rate).min(right));
             knees = knees.min(to);
             let place = |value: f64| (x.place(value), y.place(value * rate));
             self.line(place(from), place(to), 1.5, FAINT_INK, false);
-            let label = format!("{rate:.0} GB/s in {}", size_in_words(size));
-            let at = place(from * 1.15);
-            self.text((at.0 + 4.0, at.1 + 2.0), Anchor::Start, FAINT_INK, label);
+            labels.push(format!("{rate:.0} GB/s in {}", size_in_words(size)));
         }
-        for line in &ceilings.peaks {
+        // The slopes in a corner that few works reach, the steepest above.
+        for (index, label) in labels.iter().rev().enumerate() {
+            let at = (frame.right - 8.0, frame.bottom - 10.0 - 18.0 * index as f32);
+            self.text(at, Anchor::End, FAINT_INK, label);
+        }
+        let most = ceilings.peaks.iter().map(|line| line.threads).max().unwrap_or(0);
+        for line in ceilings.peaks.iter().filter(|line| line.threads == most) {
             let rate = line.flop_per_second / 1e9;
             if rate < bottom {
                 continue;
@@ -395,10 +405,11 @@ mod tests {
                 _ => None,
             })
             .collect();
-        // Ten operations a byte on an axis from 0.1 to 100; 100 GFLOP/s at the upper end of one from 1 to 100.
+        // Ten operations a byte on an axis from 0.1 to 100; 100 GFLOP/s on one from 1 to 1000.
         let left = 80.0 + (WIDTH - 110.0) * 2.0 / 3.0;
+        let top = 60.0 + (PANEL - 135.0) / 3.0;
         assert_eq!(discs.len(), 1, "what has no operations has no place");
-        assert!((discs[0].0 - left).abs() < 0.1 && (discs[0].1 - 60.0).abs() < 0.1, "{discs:?}");
+        assert!((discs[0].0 - left).abs() < 0.1 && (discs[0].1 - top).abs() < 0.1, "{discs:?}");
         let canvas = plot.canvas();
         assert_eq!((canvas.width(), canvas.height()), (WIDTH as u32, PANEL as u32));
         let (x, y) = (discs[0].0 as u32, discs[0].1 as u32);

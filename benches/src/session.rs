@@ -1,7 +1,9 @@
 //! A whole session of measurements within a number of seconds.
 //!
 //! Ceilings first, then the traces, the steps and the kernels, each from the cheapest to the dearest: what the cheap
-//! ones leave of their share goes to the others. What would take far more than its share is left out, and said so.
+//! ones leave of their share goes to the others. Devices have equal shares, so that a slow one does not keep a fast one
+//! from being measured. What would take far more than its share waits until all else is done, has what time is left,
+//! and is otherwise left out, and said so.
 
 use crate::ceilings::Ceilings;
 use crate::describe;
@@ -179,21 +181,34 @@ const MOST_SAMPLING: f64 = 0.4;
 /// A whole step is not sampled for longer.
 const MOST_STEP_SAMPLING: f64 = 6.0;
 
-/// How long is left, shared among the works that are.
-#[derive(Clone, Copy, Debug)]
-struct Budget {
-    start: Instant,
-    end: f64,
+/// The time that is left, shared out: each device has as much as any other, and its works share that.
+#[derive(Clone, Debug)]
+struct Pools {
+    /// Seconds for each device.
+    seconds: f64,
+    /// What each device has spent, and how many works it has yet to do.
+    devices: Vec<(f64, usize)>,
 }
 
-impl Budget {
-    fn left(&self) -> f64 {
-        (self.end - self.start.elapsed().as_secs_f64()).max(0.0)
+impl Pools {
+    /// Shares out `seconds` among devices with so many works each.
+    fn new(seconds: f64, works: Vec<usize>) -> Pools {
+        let busy = works.iter().filter(|&&works| works > 0).count().max(1);
+        let seconds = seconds.max(0.0) / busy as f64;
+        Pools { seconds, devices: works.into_iter().map(|works| (0.0, works)).collect() }
     }
 
-    /// What one of `works` may take.
-    fn share(&self, works: usize) -> f64 {
-        self.left() / works.max(1) as f64
+    /// What the next work of a device may take.
+    fn share(&self, device: usize) -> f64 {
+        let (spent, works) = self.devices[device];
+        (self.seconds - spent).max(0.0) / works.max(1) as f64
+    }
+
+    /// A work of a device is done.
+    fn done(&mut self, device: usize, seconds: f64) {
+        let (spent, works) = &mut self.devices[device];
+        *spent += seconds;
+        *works = works.saturating_sub(1);
     }
 }
 
@@ -248,12 +263,12 @@ pub fn run(
     let mut session = Session { devices, ceilings, cold: options.cold, observer };
     let taken = start.elapsed().as_secs_f64();
     let share = if launches.is_empty() { 1.0 } else { STEPS_SHARE };
-    let budget = Budget { start, end: taken + share * (options.seconds - taken).max(0.0) };
     let mut steps = match options.steps {
-        true => session.steps(&options.recipes, &traced, budget)?,
+        true => session.steps(&options.recipes, &traced, share * (options.seconds - taken))?,
         false => Vec::new(),
     };
-    let mut kernels = session.kernels(launches, Budget { start, end: options.seconds })?;
+    let left = || options.seconds - start.elapsed().as_secs_f64();
+    let mut kernels = session.kernels(&launches, left)?;
     session.observer.stage("measuring ceilings again");
     session.again()?;
     for row in &mut steps {
@@ -323,7 +338,7 @@ impl Session<'_> {
         &mut self,
         recipes: &[Recipe],
         traced: &[TracedStep],
-        budget: Budget,
+        seconds: f64,
     ) -> belamy_gan::Result<Vec<StepRow>> {
         self.observer.stage("timing steps");
         let oracle = belamy_cpu::oracle();
@@ -336,18 +351,21 @@ impl Session<'_> {
         });
         let total = recipes.len() * self.devices.len();
         let mut done = 0;
+        let mut pools = Pools::new(seconds, vec![recipes.len(); self.devices.len()]);
         let mut rows: Vec<Option<StepRow>> = vec![None; recipes.len()];
         for place in order {
             let (recipe, traced) = (&recipes[place], &traced[place]);
             let answer = StepAnswer::to(recipe, &oracle)?;
             let mut cells = Vec::new();
             for device in 0..self.devices.len() {
-                let share = budget.share(total - done);
+                let begin = Instant::now();
+                let share = pools.share(device);
                 let flusher = &mut flushers[device];
                 let least = self.ceilings[device].least_seconds(traced.cost, false).0;
                 let guess = least * slowness.guess(device, None);
                 let outcome = self.step(device, recipe, traced, &answer, flusher, share, guess);
                 slowness.learn(device, None, &outcome, least);
+                pools.done(device, begin.elapsed().as_secs_f64());
                 cells.push(self.cell(device, outcome));
                 done += 1;
                 self.observer.reached(done as u64, total as u64);
@@ -387,62 +405,57 @@ impl Session<'_> {
         measure::step(recipe, traced, device, ceilings, flusher, allowance)
     }
 
+    /// Measures every launch on every device, and once more what was left out, if there is time; `left` says how much.
     fn kernels(
         &mut self,
-        launches: Vec<Launch>,
-        budget: Budget,
+        launches: &[Launch],
+        left: impl Fn() -> f64,
     ) -> belamy_gan::Result<Vec<KernelRow>> {
         if launches.is_empty() {
             return Ok(Vec::new());
         }
-        self.observer.stage("timing kernels");
-        let oracle = belamy_cpu::oracle();
-        let mut flushers = self.flushers()?;
-        let mut slowness = Slowness::default();
         let mut order: Vec<usize> = (0..launches.len()).collect();
         order.sort_by(|&a, &b| {
             let least = |place: usize| self.least_anywhere(launches[place].cost());
             least(a).total_cmp(&least(b))
         });
-        let total = launches.len() * self.devices.len();
-        let mut done = 0;
-        let mut rows: Vec<Option<KernelRow>> = vec![None; launches.len()];
-        for place in order {
-            let launch = &launches[place];
-            let cost = launch.cost();
-            // The oracle answers once, and only if a device has time.
-            let mut answer: Option<belamy_tensor::Result<Answer>> = None;
-            let mut cells = Vec::new();
-            for device in 0..self.devices.len() {
-                let share = budget.share(total - done) * GENEROSITY;
-                let least = self.ceilings[device].least_seconds(cost, false).0;
-                let guess = least * slowness.guess(device, Some(launch.kernel));
-                let outcome = if budget.left() == 0.0 || 3.0 * guess > share {
-                    Outcome::LeftOut { seconds: guess }
-                } else {
-                    match answer.get_or_insert_with(|| Answer::to(launch, &oracle)) {
-                        Err(error) => Outcome::Failed { why: format!("the oracle: {error}") },
-                        Ok(answer) => {
-                            let sampling = (share / GENEROSITY / 2.0).min(MOST_SAMPLING);
-                            let allowance = Allowance { sampling, one: share };
-                            let (ceilings, flusher) = (&self.ceilings[device], &mut flushers[device]);
-                            let device = &self.devices[device];
-                            measure::launch(launch, answer, device, ceilings, flusher, allowance)
-                        }
-                    }
-                };
-                slowness.learn(device, Some(launch.kernel), &outcome, least);
-                cells.push(self.cell(device, outcome));
-                done += 1;
-                self.observer.reached(done as u64, total as u64);
-            }
-            let compared = answer.and_then(Result::ok).map_or(0.0, |answer| answer.share);
-            rows[place] = Some(row(launch, compared, cells));
+        let mut kernels = Measuring {
+            launches,
+            slowness: Slowness::default(),
+            flushers: self.flushers()?,
+            oracle: belamy_cpu::oracle(),
+            outcomes: HashMap::new(),
+            compared: vec![0.0; launches.len()],
+        };
+        let devices = self.devices.len();
+        let mut works: Vec<(usize, usize)> = order
+            .into_iter()
+            .flat_map(|launch| (0..devices).map(move |device| (launch, device)))
+            .collect();
+        for stage in ["timing kernels", "timing what was left out"] {
+            self.observer.stage(stage);
+            self.pass(&works, &mut kernels, left());
+            let is_left_out =
+                |work: &(usize, usize)| matches!(kernels.outcomes[work], Outcome::LeftOut { .. });
+            works.retain(is_left_out);
         }
-        let mut rows: Vec<KernelRow> = rows.into_iter().flatten().collect();
+        let mut rows: Vec<KernelRow> = launches
+            .iter()
+            .enumerate()
+            .map(|(place, launch)| {
+                let cells = (0..devices)
+                    .filter_map(|device| {
+                        let outcome = kernels.outcomes.remove(&(place, device))?;
+                        Some(self.cell(device, outcome))
+                    })
+                    .collect();
+                row(launch, kernels.compared[place], cells)
+            })
+            .collect();
         // By the list of kernels, and within one from the smallest to the largest.
         let number = |row: &KernelRow| {
-            KernelId::ALL.iter().position(|kernel| kernel.name() == row.kernel).unwrap_or(usize::MAX)
+            let own = |kernel: &KernelId| kernel.name() == row.kernel;
+            KernelId::ALL.iter().position(own).unwrap_or(usize::MAX)
         };
         rows.sort_by(|a, b| {
             let key = |row: &KernelRow| (number(row), row.op, row.flop, row.bytes);
@@ -450,6 +463,57 @@ impl Session<'_> {
         });
         Ok(rows)
     }
+
+    /// Measures works, pairs of a launch and a device, within about so many seconds.
+    fn pass(&mut self, works: &[(usize, usize)], kernels: &mut Measuring<'_>, seconds: f64) {
+        let of = |device: usize| works.iter().filter(|work| work.1 == device).count();
+        let mut pools = Pools::new(seconds, (0..self.devices.len()).map(of).collect());
+        // The oracle answers once for neighbours, and only if a device has time.
+        let mut answer: Option<(usize, belamy_tensor::Result<Answer>)> = None;
+        for (done, &(place, device)) in works.iter().enumerate() {
+            let begin = Instant::now();
+            let launch = &kernels.launches[place];
+            let share = pools.share(device);
+            let ceilings = &self.ceilings[device];
+            let least = ceilings.least_seconds(launch.cost(), false).0;
+            let guess = least * kernels.slowness.guess(device, Some(launch.kernel));
+            let outcome = if share == 0.0 || 3.0 * guess > share * GENEROSITY {
+                Outcome::LeftOut { seconds: guess }
+            } else {
+                if answer.as_ref().is_none_or(|(of, _)| *of != place) {
+                    answer = Some((place, Answer::to(launch, &kernels.oracle)));
+                }
+                match answer.as_ref().map(|(_, answer)| answer) {
+                    Some(Ok(answer)) => {
+                        kernels.compared[place] = answer.share;
+                        let sampling = (share / 2.0).min(MOST_SAMPLING);
+                        let allowance = Allowance { sampling, one: share * GENEROSITY };
+                        let flusher = &mut kernels.flushers[device];
+                        let device = &self.devices[device];
+                        measure::launch(launch, answer, device, ceilings, flusher, allowance)
+                    }
+                    Some(Err(error)) => Outcome::Failed { why: format!("the oracle: {error}") },
+                    None => Outcome::Failed { why: "the oracle did not answer".to_owned() },
+                }
+            };
+            kernels.slowness.learn(device, Some(launch.kernel), &outcome, least);
+            kernels.outcomes.insert((place, device), outcome);
+            pools.done(device, begin.elapsed().as_secs_f64());
+            self.observer.reached(done as u64 + 1, works.len() as u64);
+        }
+    }
+}
+
+/// What is known while kernels are measured.
+struct Measuring<'a> {
+    launches: &'a [Launch],
+    slowness: Slowness,
+    flushers: Vec<Flusher>,
+    oracle: Device,
+    /// By launch and device.
+    outcomes: HashMap<(usize, usize), Outcome>,
+    /// The share of each launch's result that was compared.
+    compared: Vec<f64>,
 }
 
 fn row(launch: &Launch, compared: f64, devices: Vec<Cell>) -> KernelRow {
