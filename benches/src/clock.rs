@@ -98,6 +98,18 @@ pub fn time<E>(
     Ok(Timing::of(samples, launches))
 }
 
+/// Seconds of processor time that this process has used, all its threads together, to a hundredth; `None` where the
+/// system does not say so in /proc.
+///
+/// A software adapter runs in the process, so this counts its work too, and other programs on the machine do not count.
+pub fn processor_seconds() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The program's name, in parentheses, may hold anything; user and system time are the 12th and 13th word behind it.
+    let mut words = text.rsplit(')').next()?.split_whitespace().skip(11);
+    let mut ticks = || words.next()?.parse::<f64>().ok();
+    Some((ticks()? + ticks()?) / 100.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,9 +118,24 @@ mod tests {
     #[test]
     fn quantiles_are_numpys() {
         let timing = Timing::of(vec![4.0, 1.0, 3.0, 2.0], 1);
-        assert_eq!((timing.lower_quartile, timing.median, timing.upper_quartile), (1.75, 2.5, 3.25));
+        assert_eq!(
+            (timing.lower_quartile, timing.median, timing.upper_quartile),
+            (1.75, 2.5, 3.25)
+        );
         assert_eq!((timing.least, timing.most, timing.samples), (1.0, 4.0, 4));
         assert_eq!(timing.spread(), 0.6);
+    }
+
+    #[test]
+    fn processor_time_is_that_of_the_work() {
+        let Some(before) = processor_seconds() else { return };
+        let start = Instant::now();
+        let mut sum = 0u64;
+        while start.elapsed().as_secs_f64() < 0.3 || processor_seconds().unwrap() - before < 0.05 {
+            sum = std::hint::black_box(sum.wrapping_mul(3) + 1);
+        }
+        let used = processor_seconds().unwrap() - before;
+        assert!((0.05..100.0).contains(&used), "{used}");
     }
 
     #[test]

@@ -16,10 +16,8 @@ use belamy_tensor::ops::view::StridedParams;
 /// The op's name: the function for pointwise kernels, the kernel's own otherwise.
 pub fn op(launch: &Launch) -> &'static str {
     let function = match launch.kernel {
-        KernelId::unary => {
-            UnaryFunction::from_code(UnaryParams::decode(&launch.params).function)
-                .map(UnaryFunction::name)
-        }
+        KernelId::unary => UnaryFunction::from_code(UnaryParams::decode(&launch.params).function)
+            .map(UnaryFunction::name),
         KernelId::binary => {
             BinaryFunction::from_code(BroadcastParams::decode(&launch.params).function)
                 .map(BinaryFunction::name)
@@ -89,7 +87,8 @@ pub fn shape(launch: &Launch) -> String {
             let p = MatmulParams::decode(params);
             let side = |rows, columns, transposed| {
                 let mark = if transposed == 1 { "ᵀ" } else { "" };
-                let (rows, columns) = if transposed == 1 { (columns, rows) } else { (rows, columns) };
+                let (rows, columns) =
+                    if transposed == 1 { (columns, rows) } else { (rows, columns) };
                 format!("({}){mark}", times(&[rows, columns]))
             };
             let batch = if p.batch == 1 { String::new() } else { format!("{} of ", p.batch) };
@@ -128,7 +127,11 @@ pub fn shape(launch: &Launch) -> String {
         | KernelId::resize_bilinear_fold => {
             let p = ResizeParams::decode(params);
             let image = times(&[p.batch, p.in_height, p.in_width, p.channels]);
-            format!("{image}, {} to {}", times(&[p.in_height, p.in_width]), times(&[p.out_height, p.out_width]))
+            format!(
+                "{image}, {} to {}",
+                times(&[p.in_height, p.in_width]),
+                times(&[p.out_height, p.out_width])
+            )
         }
         KernelId::pad | KernelId::crop => {
             let p = PadParams::decode(params);
@@ -157,9 +160,17 @@ pub fn shape(launch: &Launch) -> String {
         | KernelId::global_norm
         | KernelId::count_non_finite => {
             let tensors = params.integers[0];
-            let skip = usize::from(!matches!(launch.kernel, KernelId::global_norm | KernelId::count_non_finite));
-            let elements: usize =
-                launch.inputs.iter().skip(skip).take(tensors as usize).map(|list| list.elements).sum();
+            let skip = usize::from(!matches!(
+                launch.kernel,
+                KernelId::global_norm | KernelId::count_non_finite
+            ));
+            let elements: usize = launch
+                .inputs
+                .iter()
+                .skip(skip)
+                .take(tensors as usize)
+                .map(|list| list.elements)
+                .sum();
             format!("{tensors} tensors, {elements} elements")
         }
         _ => {

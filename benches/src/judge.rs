@@ -47,7 +47,12 @@ struct Bound {
 }
 
 /// Allocates and fills a buffer on a device.
-pub(crate) fn upload(device: &Device, dtype: DType, elements: usize, bytes: &[u8]) -> Result<Buffer> {
+pub(crate) fn upload(
+    device: &Device,
+    dtype: DType,
+    elements: usize,
+    bytes: &[u8],
+) -> Result<Buffer> {
     let mut buffer = device.backend().alloc(dtype, elements)?;
     device.backend().write(&mut buffer, bytes)?;
     Ok(buffer)
@@ -66,7 +71,9 @@ pub(crate) fn numbers(dtype: DType, bytes: &[u8]) -> Vec<f64> {
     match dtype {
         DType::F32 => words.iter().map(|word| f64::from(f32::from_ne_bytes(*word))).collect(),
         DType::U32 => words.iter().map(|word| f64::from(u32::from_ne_bytes(*word))).collect(),
-        DType::F64 => bytes.as_chunks::<8>().0.iter().map(|word| f64::from_ne_bytes(*word)).collect(),
+        DType::F64 => {
+            bytes.as_chunks::<8>().0.iter().map(|word| f64::from_ne_bytes(*word)).collect()
+        }
     }
 }
 
@@ -328,7 +335,10 @@ fn bounds(launch: &Launch, want: &[Vec<f64>], oracle: &Device) -> Result<Vec<Bou
             let rows = f64::from(NormParams::decode(&launch.params).rows);
             let size = root_mean_square(&operand(0)?);
             let size = [peak(&want[0]), size, size * size];
-            want.iter().zip(size).map(|(want, size)| walk(rows, size / rows.sqrt(), peak(want))).collect()
+            want.iter()
+                .zip(size)
+                .map(|(want, size)| walk(rows, size / rows.sqrt(), peak(want)))
+                .collect()
         }
         KernelId::norm_grad => {
             let rows = f64::from(NormParams::decode(&launch.params).rows);

@@ -126,7 +126,8 @@ impl Flusher {
 }
 
 /// A launch on a device: its operands there, and where its results go.
-struct Ready<'a> {
+#[derive(Debug)]
+pub struct Ready<'a> {
     launch: &'a Launch,
     device: &'a Device,
     inputs: Vec<Buffer>,
@@ -134,13 +135,14 @@ struct Ready<'a> {
 }
 
 impl<'a> Ready<'a> {
-    /// Brings the operands from `host`, where they were noted.
-    fn new(launch: &'a Launch, host: &Device, device: &'a Device) -> Result<Ready<'a>> {
+    /// Brings the operands from the CPU, where they were noted.
+    pub fn new(launch: &'a Launch, device: &'a Device) -> Result<Ready<'a>> {
+        let host = belamy_cpu::cpu();
         let inputs = launch
             .inputs
             .iter()
             .map(|input| {
-                let bytes = judge::download(host, input)?;
+                let bytes = judge::download(&host, input)?;
                 judge::upload(device, input.dtype, input.elements, &bytes)
             })
             .collect::<Result<Vec<_>>>()?;
@@ -161,8 +163,16 @@ impl<'a> Ready<'a> {
         Ok(())
     }
 
+    /// Launches once into outputs full of NaN and compares what comes of it: the results, or what is wrong with them.
+    pub fn verify(&mut self, answer: &Answer) -> Result<std::result::Result<Results, String>> {
+        self.poison()?;
+        self.run(1)?;
+        let results = self.results()?;
+        Ok(answer.judge(self.launch, &results).map(|()| results))
+    }
+
     /// Launches so many times and waits.
-    fn run(&mut self, times: usize) -> Result<()> {
+    pub fn run(&mut self, times: usize) -> Result<()> {
         let inputs: Vec<&Buffer> = self.inputs.iter().collect();
         for _ in 0..times {
             let Launch { kernel, params, .. } = *self.launch;
@@ -171,10 +181,13 @@ impl<'a> Ready<'a> {
         self.device.synchronize()
     }
 
-    fn results(&self) -> Result<Vec<Vec<u8>>> {
+    fn results(&self) -> Result<Results> {
         self.outputs.iter().map(|output| judge::download(self.device, output)).collect()
     }
 }
+
+/// The bytes of each output.
+pub type Results = Vec<Vec<u8>>;
 
 /// Verifies a launch, whose operands are on the CPU, on a device, and times it if it is right.
 pub fn launch(
@@ -185,15 +198,12 @@ pub fn launch(
     flusher: &mut Flusher,
     allowance: Allowance,
 ) -> Outcome {
-    let host = belamy_cpu::cpu();
     let mut attempt = || -> Result<Outcome> {
-        let mut ready = Ready::new(launch, &host, device)?;
-        ready.poison()?;
-        ready.run(1)?;
-        let results = ready.results()?;
-        if let Err(why) = answer.judge(launch, &results) {
-            return Ok(Outcome::Incorrect { why });
-        }
+        let mut ready = Ready::new(launch, device)?;
+        let results = match ready.verify(answer)? {
+            Ok(results) => results,
+            Err(why) => return Ok(Outcome::Incorrect { why }),
+        };
         ready.poison()?;
         // The first launch may have compiled something: this one tells how long a launch is.
         let start = Instant::now();
@@ -204,8 +214,7 @@ pub fn launch(
         }
         let cold = flusher.is_cold();
         let between = || flusher.flush();
-        let timing =
-            clock::time(allowance.sampling, one, cold, |times| ready.run(times), between)?;
+        let timing = clock::time(allowance.sampling, one, cold, |times| ready.run(times), between)?;
         if ready.results()? != results {
             let why = "the timed launches left another result than the verified one".to_owned();
             return Ok(Outcome::Incorrect { why });

@@ -211,7 +211,8 @@ impl Roofline {
         let peak = ceilings.flop_per_second() / 1e9;
         let (left, right) = x.ends();
         let (bottom, _) = y.ends();
-        let mut sizes: Vec<usize> = ceilings.bandwidths.iter().map(|line| line.working_set).collect();
+        let mut sizes: Vec<usize> =
+            ceilings.bandwidths.iter().map(|line| line.working_set).collect();
         sizes.dedup();
         let mut knees = right;
         let mut labels = vec!["the slopes:".to_owned()];
@@ -379,7 +380,11 @@ mod tests {
             ceilings: vec![Ceilings {
                 device: "cpu".into(),
                 peaks: vec![Peak { how: "a<b".into(), threads: 1, flop_per_second: 100e9 }],
-                bandwidths: vec![Bandwidth { how: "sum", working_set: 1 << 20, bytes_per_second: 50e9 }],
+                bandwidths: vec![Bandwidth {
+                    how: "sum",
+                    working_set: 1 << 20,
+                    bytes_per_second: 50e9,
+                }],
             }],
             steps: vec![StepRow {
                 recipe: "sine".into(),

@@ -256,8 +256,11 @@ pub fn run(
     }
     let launches = trace.launches();
     let seen: BTreeSet<&str> = launches.iter().map(|launch| launch.kernel.name()).collect();
-    let in_no_step =
-        KernelId::ALL.iter().map(|kernel| kernel.name()).filter(|name| !seen.contains(name)).collect();
+    let in_no_step = KernelId::ALL
+        .iter()
+        .map(|kernel| kernel.name())
+        .filter(|name| !seen.contains(name))
+        .collect();
     let launches: Vec<Launch> =
         launches.into_iter().filter(|launch| options.kernels.has(launch)).collect();
     let mut session = Session { devices, ceilings, cold: options.cold, observer };

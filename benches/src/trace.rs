@@ -144,8 +144,7 @@ pub struct Trace {
 impl Default for Trace {
     fn default() -> Trace {
         let notes = Arc::new(Mutex::new(Notes::default()));
-        let device =
-            Device::new(Tracer { inner: belamy_cpu::cpu(), notes: Arc::clone(&notes) });
+        let device = Device::new(Tracer { inner: belamy_cpu::cpu(), notes: Arc::clone(&notes) });
         Trace { device, notes }
     }
 }

@@ -27,13 +27,8 @@ impl Training {
             Source::Sine => None,
             _ => Some(made_up(recipe, pair.discriminator.input().dims())?),
         };
-        let batches = DeviceBatches::new(
-            recipe,
-            data.as_ref(),
-            &pair.discriminator,
-            DType::F32,
-            device,
-        )?;
+        let batches =
+            DeviceBatches::new(recipe, data.as_ref(), &pair.discriminator, DType::F32, device)?;
         Ok(Training { pair, batches })
     }
 

@@ -99,7 +99,8 @@ fn damage(fault: Fault, before: usize, dtype: DType, bytes: &mut [u8], old: &[u8
         Fault::Scaled => words.iter_mut().for_each(|word| *word = scaled(*word)),
         Fault::Shifted => words.rotate_right(1),
         Fault::OneOff => {
-            let largest = (0..words.len()).max_by(|&a, &b| size(&words[a]).total_cmp(&size(&words[b])));
+            let largest =
+                (0..words.len()).max_by(|&a, &b| size(&words[a]).total_cmp(&size(&words[b])));
             if let Some(place) = largest {
                 words[place] = scaled(words[place]);
             }
@@ -269,7 +270,8 @@ fn every_kernel_that_a_step_launches_has_a_row() {
     assert_eq!(rows, steps);
     let listed: BTreeSet<&str> = rows.iter().chain(&report.in_no_step).copied().collect();
     assert_eq!(listed, KernelId::ALL.iter().map(|kernel| kernel.name()).collect());
-    for name in ["conv2d", "conv2d_grad_input", "conv2d_grad_weight", "matmul", "norm", "norm_grad"] {
+    for name in ["conv2d", "conv2d_grad_input", "conv2d_grad_weight", "matmul", "norm", "norm_grad"]
+    {
         assert!(rows.contains(name), "{name}");
     }
     assert_eq!(report.wrong(), 0, "{:?}", report.kernels);

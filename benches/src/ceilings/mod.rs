@@ -9,9 +9,15 @@
 //! A ceiling is the best of several tries, some at the beginning of a session and some at its end: whatever else the
 //! machine does can only hide it.
 
-#[allow(unsafe_code, reason = "instruction sets that are asked for at run time are called through unsafe")]
+#[allow(
+    unsafe_code,
+    reason = "instruction sets that are asked for at run time are called through unsafe"
+)]
 mod fma;
-#[allow(unsafe_code, reason = "instruction sets that are asked for at run time are called through unsafe")]
+#[allow(
+    unsafe_code,
+    reason = "instruction sets that are asked for at run time are called through unsafe"
+)]
 mod stream;
 
 use belamy_tensor::{Cost, DType, Device, Result, Tensor};
@@ -84,9 +90,8 @@ impl Ceilings {
             peak.flop_per_second = peak.flop_per_second.max(second);
         }
         for line in &mut self.bandwidths {
-            let same = |other: &&Bandwidth| {
-                other.how == line.how && other.working_set == line.working_set
-            };
+            let same =
+                |other: &&Bandwidth| other.how == line.how && other.working_set == line.working_set;
             let second = other.bandwidths.iter().find(same);
             line.bytes_per_second =
                 second.map_or(0.0, |line| line.bytes_per_second).max(line.bytes_per_second);
@@ -132,7 +137,9 @@ const TRIES: usize = 5;
 const LONG: f64 = 0.05;
 
 /// The best of several tries of `work(n)`, which does its work n times: seconds for one. n grows until a try is long.
-fn best<E>(mut work: impl FnMut(usize) -> std::result::Result<(), E>) -> std::result::Result<f64, E> {
+fn best<E>(
+    mut work: impl FnMut(usize) -> std::result::Result<(), E>,
+) -> std::result::Result<f64, E> {
     let mut once = |times: usize| {
         let start = Instant::now();
         work(times)?;
@@ -213,8 +220,13 @@ mod tests {
     use super::*;
 
     fn ceilings() -> Ceilings {
-        let peak = |how: &str, threads, flop_per_second| Peak { how: how.into(), threads, flop_per_second };
-        let line = |working_set, bytes_per_second| Bandwidth { how: "sum", working_set, bytes_per_second };
+        let peak = |how: &str, threads, flop_per_second| Peak {
+            how: how.into(),
+            threads,
+            flop_per_second,
+        };
+        let line =
+            |working_set, bytes_per_second| Bandwidth { how: "sum", working_set, bytes_per_second };
         Ceilings {
             device: "cpu".into(),
             peaks: vec![peak("avx2", 1, 50e9), peak("avx2", 2, 100e9)],
@@ -245,7 +257,8 @@ mod tests {
             assert!((1e8..1e14).contains(&line.bytes_per_second), "{line:?}");
         }
         let of = |how: &str, threads: usize| {
-            let peaks = ceilings.peaks.iter().filter(|peak| peak.how == how && peak.threads == threads);
+            let peaks =
+                ceilings.peaks.iter().filter(|peak| peak.how == how && peak.threads == threads);
             peaks.map(|peak| peak.flop_per_second).next()
         };
         // Wider registers do more, and a machine that has AVX2 shows it: by at least a half, as other work may disturb.

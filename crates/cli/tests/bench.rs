@@ -44,7 +44,10 @@ fn tables_are_whole_and_plots_are_drawn() {
     for table in text.split("## ").skip(1) {
         let lines: Vec<&str> = table.lines().filter(|line| line.starts_with('|')).collect();
         let cells = |line: &str| line.matches(" | ").count();
-        assert!(lines.len() > 2 && lines.iter().all(|line| cells(line) == cells(lines[0])), "{table}");
+        assert!(
+            lines.len() > 2 && lines.iter().all(|line| cells(line) == cells(lines[0])),
+            "{table}"
+        );
     }
     assert!(text.contains("| matmul |") && text.contains("| sin |") && !text.contains("| adam |"));
     let svg = std::fs::read_to_string(svg).unwrap();
@@ -54,21 +57,30 @@ fn tables_are_whole_and_plots_are_drawn() {
 
 #[test]
 fn csv_has_a_line_for_each_work_and_device() {
-    let text = succeeds("bench optimizer --csv --recipe sine --device cpu --device oracle --seconds 5");
+    let text =
+        succeeds("bench optimizer --csv --recipe sine --device cpu --device oracle --seconds 5");
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].starts_with("work,op,kernel,family,shape,"));
     // Two sizes of networks, two devices.
     assert_eq!(lines.len(), 1 + 4, "{text}");
-    assert!(lines[1..].iter().all(|line| line.starts_with("kernel,adam,adam,optimizer,")), "{text}");
+    assert!(
+        lines[1..].iter().all(|line| line.starts_with("kernel,adam,adam,optimizer,")),
+        "{text}"
+    );
     assert_eq!(lines.iter().filter(|line| line.contains(",oracle,")).count(), 2, "{text}");
 }
 
 #[test]
 fn an_op_of_several_kernels_names_them_all() {
-    let text = succeeds("bench batch_norm --json --recipe dcgan64 --batch 2 --device cpu --seconds 6");
+    let text =
+        succeeds("bench batch_norm --json --recipe dcgan64 --batch 2 --device cpu --seconds 6");
     let report: Value = serde_json::from_str(&text).unwrap();
-    let kernels: Vec<&str> =
-        report["kernels"].as_array().unwrap().iter().map(|row| row["kernel"].as_str().unwrap()).collect();
+    let kernels: Vec<&str> = report["kernels"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["kernel"].as_str().unwrap())
+        .collect();
     assert!(kernels.contains(&"norm") && kernels.contains(&"norm_grad"), "{kernels:?}");
     assert!(!kernels.contains(&"conv2d"), "{kernels:?}");
 }

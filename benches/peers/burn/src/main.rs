@@ -45,8 +45,10 @@ impl Generator {
                     .init(device)
             })
             .collect();
-        let norms =
-            channels[1..5].iter().map(|&channels| BatchNormConfig::new(channels).init(device)).collect();
+        let norms = channels[1..5]
+            .iter()
+            .map(|&channels| BatchNormConfig::new(channels).init(device))
+            .collect();
         Generator { convolutions, norms }
     }
 
@@ -163,7 +165,11 @@ fn processor_seconds() -> f64 {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = text.rsplit(')').next().unwrap_or_default();
     let ticks = |field: usize| -> f64 {
-        after_name.split_whitespace().nth(field).and_then(|word| word.parse().ok()).unwrap_or(f64::NAN)
+        after_name
+            .split_whitespace()
+            .nth(field)
+            .and_then(|word| word.parse().ok())
+            .unwrap_or(f64::NAN)
     };
     // Fields 14 and 15 of the line, user and system, in hundredths of a second on Linux.
     (ticks(11) + ticks(12)) / 100.0
@@ -249,10 +255,10 @@ fn report(work: &str, options: &Options, device: &Device, mut once: impl FnMut()
     times.sort_by(f64::total_cmp);
     let median = times[times.len() / 2];
     println!(
-        "{{\"work\": \"{work}\", \"peer\": \"burn\", \"device\": \"wgpu\", \"adapter\": \"{:?}\", \"dtype\": \"f32\", \
+        "{{\"work\": \"{work}\", \"peer\": \"burn\", \"device\": \"wgpu\", \"adapter\": \"{}\", \"dtype\": \"f32\", \
          \"batch\": {}, \"ms\": {median:.2}, \"ms_min\": {:.2}, \"ms_max\": {:.2}, \"img_s\": {:.2}, \
          \"processor_ms\": {processor:.1}, \"first_ms\": {first:.0}, \"burn\": \"{BURN}\", \"features\": \"{}\"{note}}}",
-        device,
+        format!("{device:?}").replace('"', "'"),
         options.batch,
         times[0],
         times[times.len() - 1],
@@ -281,7 +287,8 @@ fn main() -> Result<(), String> {
     }
     let mut training = Some(Training::new(options.batch, &device));
     report("dcgan64", &options, &device, || {
-        let (next, loss_d, loss_g) = training.take().expect("a step gives the training back").step();
+        let (next, loss_d, loss_g) =
+            training.take().expect("a step gives the training back").step();
         training = Some(next);
         format!(", \"loss_d\": {loss_d:.4}, \"loss_g\": {loss_g:.4}")
     });

@@ -94,13 +94,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     arguments.plot.iter().try_for_each(|path| plottable(path))?;
     device::limit_threads(arguments.threads)?;
     let (devices, skipped) = devices(&arguments.device)?;
-    let options = Options {
-        recipes,
-        steps,
-        kernels,
-        seconds: arguments.seconds,
-        cold: arguments.cold,
-    };
+    let options =
+        Options { recipes, steps, kernels, seconds: arguments.seconds, cold: arguments.cold };
     let report = session::run(&devices, &options, &mut Progress(None))?;
     if report.steps.is_empty() && report.kernels.is_empty() {
         let names = arguments.what.join(", ");
@@ -203,7 +198,8 @@ fn devices(names: &[String]) -> Result<(Vec<Device>, Vec<String>)> {
 fn plottable(path: &Path) -> Result<()> {
     let ending = path.extension().and_then(|ending| ending.to_str());
     if !matches!(ending, Some("svg" | "png")) {
-        let message = format!("--plot {}: the file's name must end in .svg or .png", path.display());
+        let message =
+            format!("--plot {}: the file's name must end in .svg or .png", path.display());
         return Err(Failure::usage(message));
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());

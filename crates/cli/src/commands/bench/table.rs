@@ -134,12 +134,17 @@ fn kernels(report: &Report) -> Rows {
 fn remarks(report: &Report, skipped: &[Skipped]) -> Vec<String> {
     let mut lines = Vec::new();
     let steps = report.steps.iter().map(|row| (format!("step {}", row.recipe), &row.devices));
-    let kernels = report.kernels.iter().map(|row| (format!("{} {}", row.op, row.shape), &row.devices));
+    let kernels =
+        report.kernels.iter().map(|row| (format!("{} {}", row.op, row.shape), &row.devices));
     for (what, cells) in steps.chain(kernels) {
         for cell in cells {
             match &cell.outcome {
-                Outcome::Incorrect { why } => lines.push(format!("WRONG on {}: {what}: {why}", cell.device)),
-                Outcome::Failed { why } => lines.push(format!("FAILED on {}: {what}: {why}", cell.device)),
+                Outcome::Incorrect { why } => {
+                    lines.push(format!("WRONG on {}: {what}: {why}", cell.device))
+                }
+                Outcome::Failed { why } => {
+                    lines.push(format!("FAILED on {}: {what}: {why}", cell.device))
+                }
                 _ => {}
             }
         }
@@ -160,7 +165,8 @@ fn remarks(report: &Report, skipped: &[Skipped]) -> Vec<String> {
     for Skipped { device, why } in skipped {
         lines.push(format!("skipped {device}: {why}"));
     }
-    let parts = report.kernels.iter().filter(|row| row.compared > 0.0 && row.compared < 1.0).count();
+    let parts =
+        report.kernels.iter().filter(|row| row.compared > 0.0 && row.compared < 1.0).count();
     if parts > 0 {
         lines.push(format!("of {parts} kernels' results a part was compared with the oracle's"));
     }
@@ -182,7 +188,8 @@ fn last_line(report: &Report) -> String {
 pub(super) fn text(printed: &Printed<'_>, markdown: bool) -> String {
     let report = printed.report;
     let mut text = String::new();
-    let parts = [("Ceilings", ceilings(report)), ("Steps", steps(report)), ("Kernels", kernels(report))];
+    let parts =
+        [("Ceilings", ceilings(report)), ("Steps", steps(report)), ("Kernels", kernels(report))];
     for (title, rows) in parts.into_iter().filter(|(_, rows)| rows.len() > 1) {
         let words = if title == "Ceilings" { rows[0].len() } else { 3 };
         if markdown {
@@ -220,8 +227,12 @@ pub(super) fn csv(report: &Report) -> String {
     let mut text = format!("{CSV_HEADING}\n");
     let mut add = |work: [String; 9], cells: &[Cell]| {
         for cell in cells {
-            let fields: Vec<String> =
-                work.iter().cloned().chain([cell.device.clone()]).chain(csv_outcome(&cell.outcome)).collect();
+            let fields: Vec<String> = work
+                .iter()
+                .cloned()
+                .chain([cell.device.clone()])
+                .chain(csv_outcome(&cell.outcome))
+                .collect();
             let fields: Vec<String> = fields.iter().map(|field| quoted(field)).collect();
             text.push_str(&fields.join(","));
             text.push('\n');
@@ -232,7 +243,10 @@ pub(super) fn csv(report: &Report) -> String {
         let shape = format!("batch {}", row.batch);
         let empty = String::new;
         let (flop, bytes) = (row.flop.to_string(), row.bytes.to_string());
-        add(["step".into(), empty(), empty(), empty(), shape, recipe, flop, bytes, empty()], &row.devices);
+        add(
+            ["step".into(), empty(), empty(), empty(), shape, recipe, flop, bytes, empty()],
+            &row.devices,
+        );
     }
     for row in &report.kernels {
         let work = [
@@ -301,7 +315,13 @@ mod tests {
 
     #[test]
     fn numbers_have_three_digits() {
-        let cases = [(0.0, "0"), (1234.4, "1234"), (12.345, "12.3"), (0.012_345, "0.0123"), (999.6, "1000")];
+        let cases = [
+            (0.0, "0"),
+            (1234.4, "1234"),
+            (12.345, "12.3"),
+            (0.012_345, "0.0123"),
+            (999.6, "1000"),
+        ];
         cases.into_iter().for_each(|(number, text)| assert_eq!(short(number), text));
         assert_eq!((percent(0.0123), percent(1.5)), ("1.2%".to_owned(), "150%".to_owned()));
     }
