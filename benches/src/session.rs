@@ -358,7 +358,8 @@ impl Session<'_> {
         let mut rows: Vec<Option<StepRow>> = vec![None; recipes.len()];
         for place in order {
             let (recipe, traced) = (&recipes[place], &traced[place]);
-            let answer = StepAnswer::to(recipe, &oracle)?;
+            // The oracle makes its step once, and only if a device has time.
+            let mut answer: Option<StepAnswer> = None;
             let mut cells = Vec::new();
             for device in 0..self.devices.len() {
                 let begin = Instant::now();
@@ -366,7 +367,15 @@ impl Session<'_> {
                 let flusher = &mut flushers[device];
                 let least = self.ceilings[device].least_seconds(traced.cost, false).0;
                 let guess = least * slowness.guess(device, None);
-                let outcome = self.step(device, recipe, traced, &answer, flusher, share, guess);
+                let outcome = if 3.0 * guess > share * GENEROSITY {
+                    Outcome::LeftOut { seconds: guess }
+                } else {
+                    let answer = match &mut answer {
+                        Some(answer) => answer,
+                        none => none.insert(StepAnswer::to(recipe, &oracle)?),
+                    };
+                    self.step(device, recipe, traced, answer, flusher, share)
+                };
                 slowness.learn(device, None, &outcome, least);
                 pools.done(device, begin.elapsed().as_secs_f64());
                 cells.push(self.cell(device, outcome));
@@ -392,16 +401,12 @@ impl Session<'_> {
         answer: &StepAnswer,
         flusher: &mut Flusher,
         share: f64,
-        guess: f64,
     ) -> Outcome {
         let (ceilings, device) = (&self.ceilings[device], &self.devices[device]);
         match answer.judge(device) {
             Ok(Ok(())) => {}
             Ok(Err(why)) => return Outcome::Incorrect { why },
             Err(error) => return Outcome::Failed { why: error.to_string() },
-        }
-        if 3.0 * guess > share * GENEROSITY {
-            return Outcome::LeftOut { seconds: guess };
         }
         let allowance =
             Allowance { sampling: share.min(MOST_STEP_SAMPLING), one: share * GENEROSITY };

@@ -7,14 +7,15 @@
 //! ```
 //!
 //! Convolutions count by the direct method, taps outside the image included, whatever a fast path saves of it.
-//! The match names every kernel: one without a cost does not compile.
+//! The match names every kernel: one without a cost does not compile, and in debug builds an op that states another
+//! `flop` than its kernel fails when it is applied.
 
 use crate::kernel::{KernelId, Params};
 use crate::op::Cost;
 use crate::ops::conv2d::Conv2dParams;
 use crate::ops::matmul::MatmulParams;
 use crate::ops::pool2d::Pool2dParams;
-use crate::{Buffer, DType};
+use crate::{Buffer, DType, Meta};
 
 /// A buffer's element type and how many elements it holds: all that a cost depends on besides the parameters.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -29,6 +30,12 @@ impl Extent {
     /// The size in bytes.
     pub fn bytes(self) -> u64 {
         (self.elements * self.dtype.bytes()) as u64
+    }
+}
+
+impl From<Meta> for Extent {
+    fn from(meta: Meta) -> Extent {
+        Extent { dtype: meta.dtype, elements: meta.shape.elements() }
     }
 }
 
@@ -64,11 +71,13 @@ pub fn of_launch(
     let (input, output) = (elements(inputs, 0), elements(outputs, 0));
     let all = |extents: &[Extent]| extents.iter().map(|extent| extent.elements as u64).sum::<u64>();
     let flop = match kernel {
-        KernelId::unary | KernelId::binary | KernelId::select => output,
+        KernelId::unary
+        | KernelId::binary
+        | KernelId::select
+        | KernelId::pick
+        | KernelId::place => output,
         KernelId::sum | KernelId::max_rows => input,
-        KernelId::pick
-        | KernelId::place
-        | KernelId::broadcast
+        KernelId::broadcast
         | KernelId::permute
         | KernelId::max_pool2d_pick
         | KernelId::resize_nearest

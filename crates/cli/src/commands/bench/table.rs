@@ -5,7 +5,7 @@ use crate::output;
 use belamy_benches::ceilings::Limit;
 use belamy_benches::measure::Outcome;
 use belamy_benches::roofline::size_in_words;
-use belamy_benches::session::{Cell, Report, Use};
+use belamy_benches::session::{Cell, LeftOut, Report, Use};
 
 /// A table: a heading, then lines.
 type Rows = Vec<Vec<String>>;
@@ -149,14 +149,19 @@ fn remarks(report: &Report, skipped: &[Skipped]) -> Vec<String> {
             }
         }
     }
-    for line in &report.left_out {
-        let shapes = match (line.what.as_str(), line.count) {
+    for device in &report.ceilings {
+        let own = report.left_out.iter().filter(|line| line.device == device.device);
+        let each = |line: &LeftOut| match (line.what.as_str(), line.count) {
             ("step", 1) => "1 step".to_owned(),
             ("step", count) => format!("{count} steps"),
             (what, 1) => format!("{what} at 1 shape"),
             (what, count) => format!("{what} at {count} shapes"),
         };
-        lines.push(format!("left out on {}, for want of time: {shapes}", line.device));
+        let list: Vec<String> = own.map(each).collect();
+        if !list.is_empty() {
+            let (device, list) = (&device.device, list.join(", "));
+            lines.push(format!("left out on {device}, for want of time: {list}"));
+        }
     }
     if !report.in_no_step.is_empty() && !report.kernels.is_empty() {
         let names = report.in_no_step.join(", ");
