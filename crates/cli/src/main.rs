@@ -42,6 +42,7 @@ enum Command {
     #[cfg(feature = "cuda")]
     Kernels(commands::kernels::Arguments),
     Check(commands::check::Arguments),
+    Bench(commands::bench::Arguments),
     Op(commands::op::Arguments),
 }
 
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "cuda")]
         Command::Kernels(arguments) => commands::kernels::run(&arguments),
         Command::Check(arguments) => commands::check::run(&arguments),
+        Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Op(arguments) => commands::op::run(&arguments),
     };
     match result {

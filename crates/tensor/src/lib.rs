@@ -7,6 +7,7 @@
 //! | [`device`] | what a backend is: memory, and running a kernel by name |
 //! | [`kernel`] | the one list of kernels, and how parameters travel |
 //! | [`op`] | what an op is: shape rule, kernel, derivative in Tensors, cost |
+//! | [`cost`] | what one launch of a kernel costs |
 //! | [`tensor`] | the immutable tensor |
 //! | [`autograd`] | [`grad`]: gradients as values |
 //! | [`ops`] | the op set, a file a family |
@@ -29,6 +30,7 @@
 #![forbid(unsafe_code)]
 
 pub mod autograd;
+pub mod cost;
 pub mod device;
 pub mod dtype;
 pub mod error;

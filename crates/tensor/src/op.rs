@@ -1,6 +1,7 @@
 //! What an op is: a shape rule, a kernel, a derivative written in Tensors, and a cost.
 
 use crate::autograd::Backward;
+use crate::cost::{self, Extent};
 use crate::device::{Device, Meta};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{KernelId, Params};
@@ -87,6 +88,13 @@ pub fn apply_with_saved<O: Op>(op: O, inputs: &[&Tensor]) -> Result<(Tensor, Vec
         Launch::Kernel(kernel, params) => {
             let mut wanted = vec![output];
             wanted.extend(op.saved(&metas, output));
+            debug_assert_eq!(
+                op.flop(&metas, output),
+                cost::of_launch(kernel, &params, &extents(&metas), &extents(&wanted)).flop,
+                "{} and its kernel {} state different costs",
+                op.name(),
+                kernel.name()
+            );
             let mut results = launch_on(device, kernel, params, inputs, &wanted)?.into_iter();
             let result = results.next().expect("a kernel launch returns one tensor per output");
             let saved: Vec<Tensor> = results.collect();
@@ -94,6 +102,10 @@ pub fn apply_with_saved<O: Op>(op: O, inputs: &[&Tensor]) -> Result<(Tensor, Vec
             Ok((Tensor::recorded(op, inputs, output, buffer, saved.clone()), saved))
         }
     }
+}
+
+fn extents(metas: &[Meta]) -> Vec<Extent> {
+    metas.iter().map(|&meta| Extent::from(meta)).collect()
 }
 
 /// Runs a kernel outside the graph: random draws, optimiser updates, hand-written gradients.

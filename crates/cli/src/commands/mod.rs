@@ -1,5 +1,6 @@
 //! The commands, a file each: its arguments, then what it does.
 
+pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod devices;
 pub(crate) mod evaluate;

@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Times Belamy and its peers by turns, and prints each peer's time over Belamy's by medians.
+
+    python run.py --device webgpu --batch 16 --rounds 3 --peer burn    # burn's wgpu on the same adapter
+    python run.py --device cpu --peer torch --peer candle              # on the processor
+
+Each round runs every program once, in an order that turns from round to round, each for --steps steps. All steps of
+all rounds make one median. `ms` is by the clock; `processor_ms`, the processor time of all the process's threads, can be
+compared on a machine that does other things too, where device is the processor or a software adapter.
+
+Programs are built first, outside the clock: `cargo build --release` in burn/ and candle/ (folders of their own, with
+their own Cargo.lock), `cargo bench --no-run` for Belamy.
+"""
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+
+
+def run(words, folder):
+    """The JSON objects that a program prints, one a line."""
+    done = subprocess.run([str(word) for word in words], cwd=folder, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"run.py: {' '.join(map(str, words))} failed with {done.returncode}")
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def commands(arguments):
+    """The programs: name, words, folder."""
+    steps = ["--steps", arguments.steps, "--warm", arguments.warm]
+    batch = ["--batch", arguments.batch]
+    warm_up = ["--steps", arguments.steps, "--warm-up", arguments.warm]
+    cargo = ["cargo", "bench", "--quiet", "-p", "belamy-benches", "--bench", "step", "--"]
+    yield "belamy", [*cargo, "dcgan64", "--device", arguments.device, *batch, *steps], ROOT
+    for peer in arguments.peer:
+        if peer == "burn":
+            adapter = ["--adapter", arguments.adapter]
+            yield peer, ["cargo", "run", "--quiet", "--release", "--", "dcgan64", *batch, *steps, *adapter], HERE / "burn"
+        elif peer == "candle":
+            yield peer, ["cargo", "run", "--quiet", "--release", "--", "dcgan64", *batch, *steps], HERE / "candle"
+        else:
+            device = "cuda" if arguments.device == "cuda" else "cpu"
+            yield peer, [sys.executable, HERE / "torch_peer.py", "dcgan", *batch, *warm_up, "--device", device], HERE
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "webgpu", "cuda"], help="Belamy's device")
+    parser.add_argument("--peer", action="append", choices=["burn", "candle", "torch"], help="may be given several times")
+    parser.add_argument("--adapter", default="default", choices=["cpu", "gpu", "default"], help="burn's adapter; cpu is the software one")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--warm", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    arguments.peer = arguments.peer or ["burn"]
+    programs = list(commands(arguments))
+    subprocess.run(["cargo", "bench", "--quiet", "-p", "belamy-benches", "--bench", "step", "--no-run"], cwd=ROOT, check=True)
+    for peer in {"burn", "candle"} & set(arguments.peer):
+        subprocess.run(["cargo", "build", "--quiet", "--release"], cwd=HERE / peer, check=True)
+    lines = {name: [] for name, _, _ in programs}
+    for turn in range(arguments.rounds):
+        turn %= len(programs)
+        for name, words, folder in programs[turn:] + programs[:turn]:
+            for line in run(words, folder):
+                print(json.dumps({"program": name, **line}), flush=True)
+                lines[name].append(line)
+    for key in ["ms", "processor_ms"]:
+        middle = {}
+        for name, found in lines.items():
+            values = [line[key] for line in found if line.get(key) is not None]
+            if values:
+                middle[name] = statistics.median(values)
+        for name in arguments.peer:
+            if name in middle and "belamy" in middle:
+                ratio = middle[name] / middle["belamy"]
+                print(f"{key}: belamy {middle['belamy']:.1f}, {name} {middle[name]:.1f}: {ratio:.2f} times as long")
+
+
+if __name__ == "__main__":
+    main()
