@@ -1,6 +1,7 @@
 //! The layers, a file a family.
 
 pub mod activation;
+pub mod composite;
 pub mod convolution;
 pub mod dense;
 pub mod dropout;
@@ -8,13 +9,14 @@ pub mod embedding;
 pub mod norm;
 pub mod shape;
 
-pub use activation::Activation;
+pub use activation::{Activation, PRelu};
+pub use composite::{Join, Skip};
 pub use convolution::{Conv2d, ConvTranspose2d, Padding};
 pub use dense::Dense;
 pub use dropout::Dropout;
 pub use embedding::Embedding;
 pub use norm::{BatchNorm, InstanceNorm, RunningVariance};
-pub use shape::{Flatten, Reshape, Upsample};
+pub use shape::{Flatten, PixelShuffle, ReflectPad, Reshape, Upsample};
 
 use crate::Param;
 use crate::initializer::{Fans, Initializer};
