@@ -274,6 +274,13 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// From here on weights are 0 instead of drawn: for layer tables of large networks.
+    #[must_use]
+    pub fn undrawn(mut self) -> Self {
+        self.place.drawn = false;
+        self
+    }
+
     /// Adds any layer.
     pub fn layer(mut self, layer: impl Layer + 'static) -> Result<Self> {
         self.shape = layer.output(self.shape)?;
