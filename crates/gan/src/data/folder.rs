@@ -46,9 +46,26 @@ pub fn load(
     channels: usize,
     range: ValueRange,
 ) -> Result<Dataset> {
+    load_some(path, usize::MAX, side, channels, range)
+}
+
+/// As [`load`], of the first `most` images only; one image file will do.
+pub fn load_some(
+    path: impl AsRef<Path>,
+    most: usize,
+    side: usize,
+    channels: usize,
+    range: ValueRange,
+) -> Result<Dataset> {
     let path = path.as_ref();
     check_size(side, channels)?;
-    let (places, labels) = find(path)?;
+    let (mut places, mut labels) = if path.is_file() && is_image(path) {
+        (vec![Place::File(path.to_path_buf())], None)
+    } else {
+        find(path)?
+    };
+    places.truncate(most.max(1));
+    labels.iter_mut().for_each(|labels| labels.truncate(most.max(1)));
     check_room(path, places.len(), side * side * channels)?;
     let images = each(&places, |place| Ok(place.decode()?.square(side, channels)))?.concat();
     Dataset::from_bytes(&images, &[places.len(), side, side, channels], labels, range)
