@@ -142,7 +142,9 @@ fn small() -> Vec<Recipe> {
 
 fn launches(recipes: &[Recipe]) -> Vec<Launch> {
     let trace = Trace::default();
-    recipes.iter().for_each(|recipe| drop(trace.add(recipe).unwrap()));
+    for recipe in &recipes {
+        let _ = trace.add(recipe).unwrap();
+    }
     trace.launches()
 }
 

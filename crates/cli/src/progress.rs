@@ -116,15 +116,26 @@ impl Observer for Progress {
     }
 
     fn measured(&mut self, metrics: &Metrics) {
-        let text = format!(
-            "loss D {:.3} G {:.3} ({})  accuracy real {:.2} fake {:.2}  {} images/s",
-            metrics.loss_d,
-            metrics.loss_g,
-            metrics.loss_convention,
-            metrics.accuracy_real,
-            metrics.accuracy_fake,
-            crate::output::with_commas(metrics.images_per_second as u64),
-        );
+        let parts: String = metrics
+            .parts
+            .iter()
+            .map(|(name, value)| format!("  {} {value:.4}", name.trim_start_matches("loss_")))
+            .collect();
+        // While a generator is trained alone there is no game to tell of.
+        let game = if metrics.loss_d.is_nan() {
+            format!("loss G {:.4}", metrics.loss_g)
+        } else {
+            format!(
+                "loss D {:.3} G {:.3} ({})  accuracy real {:.2} fake {:.2}",
+                metrics.loss_d,
+                metrics.loss_g,
+                metrics.loss_convention,
+                metrics.accuracy_real,
+                metrics.accuracy_fake,
+            )
+        };
+        let rate = crate::output::with_commas(metrics.images_per_second as u64);
+        let text = format!("{game}{parts}  {rate} images/s");
         match &self.bar {
             Some(bar) => bar.set_message(text),
             None => {

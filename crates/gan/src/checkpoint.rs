@@ -3,7 +3,9 @@
 //! ```text
 //! checkpoints/step-00001000/
 //!     generator.safetensors  discriminator.safetensors    weights and running statistics, named <layer>.<parameter>
+//!     generator_back.safetensors  ..                      where a system has more networks
 //!     generator_average.safetensors                       where the recipe keeps a moving average
+//!     pools.safetensors                                   images kept, named <pool>.images, where it has pools
 //!     optimizer.safetensors                               moments, named <network>.<slot>.<layer>.<parameter>
 //!     state.json                                          step, seed, updates of each optimiser
 //!     complete                                            names, lengths and digests, written last
@@ -15,17 +17,18 @@
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::pair::Pair;
+use crate::pool::Pool;
+use crate::trainer::{Part, PartMut, Trainer};
+use belamy_nn::average::Average;
 use belamy_nn::{Network, weights};
-use belamy_tensor::Tensor;
 use belamy_tensor::ops::finite::count_non_finite;
+use belamy_tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What state.json holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct State {
     /// The recipe that the networks belong to.
     pub recipe: String,
@@ -33,10 +36,14 @@ pub struct State {
     pub step: u64,
     /// The run's seed.
     pub seed: u64,
-    /// Updates made by the generator's optimiser.
-    pub generator_updates: u64,
-    /// Updates made by the discriminator's optimiser.
-    pub discriminator_updates: u64,
+    /// Updates made by each network's optimiser, named `<network>_updates`.
+    #[serde(flatten)]
+    pub updates: BTreeMap<String, u64>,
+}
+
+/// The name in [`State::updates`] of a network's optimiser.
+fn updates_of(network: &Network) -> String {
+    format!("{}_updates", network.name())
 }
 
 /// The folder of a step's checkpoint.
@@ -61,18 +68,21 @@ fn steps(folder: &Path) -> Result<Vec<u64>> {
     Ok(steps)
 }
 
-/// Writes a checkpoint of the pair below `folder` and then names it as the latest. Fails, leaving the older ones as
-/// they were, if a number in it is not finite, the disk is full or the folder cannot be written.
-pub fn save(pair: &Pair, folder: &Path) -> Result<PathBuf> {
+/// Writes a checkpoint of what is trained below `folder` and then names it as the latest. Fails, leaving the older
+/// ones as they were, if a number in it is not finite, the disk is full or the folder cannot be written.
+pub fn save(trainer: &dyn Trainer, folder: &Path) -> Result<PathBuf> {
+    let parts = trainer.parts();
     let state = State {
-        recipe: pair.recipe.name.clone(),
-        step: pair.step,
-        seed: pair.seed,
-        generator_updates: pair.generator_optimizer.step(),
-        discriminator_updates: pair.discriminator_optimizer.step(),
+        recipe: trainer.recipe().name.clone(),
+        step: trainer.steps_made(),
+        seed: trainer.seed(),
+        updates: parts
+            .iter()
+            .map(|part| (updates_of(part.network), part.optimizer.step()))
+            .collect(),
     };
-    let contents = contents(pair)?;
-    let name = folder_name(pair.step);
+    let contents = contents(trainer, &parts)?;
+    let name = folder_name(state.step);
     let path = folder.join(&name);
     files::write_folder_atomically(&path, |partial| {
         for (name, tensors) in &contents {
@@ -90,25 +100,29 @@ pub fn save(pair: &Pair, folder: &Path) -> Result<PathBuf> {
 type NamedTensors = Vec<(String, Tensor)>;
 
 /// The tensors of each file. Fails, naming the first, if one holds a number that is not finite.
-fn contents(pair: &Pair) -> Result<Vec<(String, NamedTensors)>> {
+fn contents(trainer: &dyn Trainer, parts: &[Part<'_>]) -> Result<Vec<(String, NamedTensors)>> {
     let file = |stem: &str| format!("{stem}.safetensors");
-    let mut contents: Vec<_> = pair
-        .networks()
-        .map(|network| (file(network.name()), weights::of_network(network)))
+    let mut contents: Vec<_> = parts
+        .iter()
+        .map(|part| (file(part.network.name()), weights::of_network(part.network)))
         .collect();
-    if let Some(average) = &pair.average {
-        let names = pair.generator.params().into_iter().map(|(name, _)| name);
-        contents.push((
-            file("generator_average"),
-            names.zip(average.values().iter().cloned()).collect(),
-        ));
-    }
     let mut moments = Vec::new();
-    for (optimizer, network) in optimizers(pair) {
+    for Part { network, optimizer, average } in parts {
+        if let Some(average) = average {
+            let names = network.params().into_iter().map(|(name, _)| name);
+            let named = names.zip(average.values().iter().cloned()).collect();
+            contents.push((file(&format!("{}_average", network.name())), named));
+        }
         let named = optimizer.state(network).into_iter();
         moments.extend(named.map(|(name, tensor)| (format!("{}.{name}", network.name()), tensor)));
     }
     contents.push((file("optimizer"), moments));
+    if !trainer.pools().is_empty() {
+        let pools = trainer.pools().iter().enumerate();
+        let kept =
+            pools.filter_map(|(index, pool)| Some((pool_name(index), pool.images()?.clone())));
+        contents.push((file("pools"), kept.collect()));
+    }
     for (file, tensors) in contents.iter().filter(|(_, tensors)| !tensors.is_empty()) {
         let all: Vec<&Tensor> = tensors.iter().map(|(_, tensor)| tensor).collect();
         if count_non_finite(&all)?.item()? == 0.0 {
@@ -117,18 +131,15 @@ fn contents(pair: &Pair) -> Result<Vec<(String, NamedTensors)>> {
         for (name, tensor) in tensors {
             if count_non_finite(&[tensor])?.item()? > 0.0 {
                 let place = format!("{name} ({file})");
-                return Err(Error::NotFinite { step: pair.step, place });
+                return Err(Error::NotFinite { step: trainer.steps_made(), place });
             }
         }
     }
     Ok(contents)
 }
 
-fn optimizers(pair: &Pair) -> [(&belamy_nn::optimizer::Optimizer, &Network); 2] {
-    [
-        (&pair.generator_optimizer, &pair.generator),
-        (&pair.discriminator_optimizer, &pair.discriminator),
-    ]
+fn pool_name(index: usize) -> String {
+    format!("{index}.images")
 }
 
 /// The newest complete checkpoint below `folder`: the one that `latest` names, or the highest step that is whole;
@@ -146,51 +157,50 @@ pub fn latest(folder: &Path) -> Result<Option<PathBuf>> {
     }
 }
 
-/// Puts a checkpoint's weights, moments and step into a pair of the same recipe.
+/// Puts a checkpoint's weights, moments, pools and step into a trainer of the same recipe.
 ///
 /// Fails, naming the file, on a checkpoint that is incomplete, damaged, or of another recipe.
-pub fn load(pair: &mut Pair, path: &Path) -> Result<State> {
-    let state = verified_state(pair, path)?;
-    for network in pair.networks() {
-        let file = path.join(format!("{}.safetensors", network.name()));
-        weights::into_network(network, weights::read(&file, pair.device())?)
-            .map_err(|error| Error::file(&file, error.to_string()))?;
-    }
-    load_average(pair, path)?;
+pub fn load(trainer: &mut dyn Trainer, path: &Path) -> Result<State> {
+    let state = verified_state(trainer, path)?;
+    let device = trainer.device().clone();
     let file = path.join("optimizer.safetensors");
-    let mut moments = weights::read(&file, pair.device())?;
-    let updates = [state.generator_updates, state.discriminator_updates];
-    let (generator, discriminator) = (&pair.generator, &pair.discriminator);
-    let optimizers = [
-        (&mut pair.generator_optimizer, generator),
-        (&mut pair.discriminator_optimizer, discriminator),
-    ];
-    for ((optimizer, network), step) in optimizers.into_iter().zip(updates) {
+    let mut moments = weights::read(&file, &device)?;
+    for PartMut { network, optimizer, average } in trainer.parts_mut() {
+        load_network(network, path, &device)?;
+        load_average(network, average, path, &device)?;
+        let name = updates_of(network);
+        let Some(&updates) = state.updates.get(&name) else {
+            return Err(Error::file(path.join("state.json"), format!("it has no {name}")));
+        };
         optimizer
-            .restore(network, step, |name| {
+            .restore(network, updates, |name| {
                 take(&mut moments, &format!("{}.{name}", network.name()))
             })
             .map_err(|error| Error::file(&file, error.to_string()))?;
     }
-    pair.step = state.step;
+    load_pools(trainer.pools_mut(), path, &device)?;
+    trainer.set_steps_made(state.step);
     Ok(state)
 }
 
-/// Puts a checkpoint's generator, its average and its step into a pair, for sampling.
+/// Puts a checkpoint's generators, their averages and its step into a trainer, for sampling.
 ///
 /// Fails as [`load`] does.
-pub fn load_generator(pair: &mut Pair, path: &Path) -> Result<()> {
-    let state = verified_state(pair, path)?;
-    let file = path.join("generator.safetensors");
-    weights::into_network(&pair.generator, weights::read(&file, pair.device())?)
-        .map_err(|error| Error::file(&file, error.to_string()))?;
-    load_average(pair, path)?;
-    pair.step = state.step;
+pub fn load_generator(trainer: &mut dyn Trainer, path: &Path) -> Result<()> {
+    let state = verified_state(trainer, path)?;
+    let device = trainer.device().clone();
+    for PartMut { network, average, .. } in trainer.parts_mut() {
+        if network.name().starts_with("generator") {
+            load_network(network, path, &device)?;
+            load_average(network, average, path, &device)?;
+        }
+    }
+    trainer.set_steps_made(state.step);
     Ok(())
 }
 
-/// The state of a checkpoint that is whole, undamaged, and of this pair's run.
-fn verified_state(pair: &Pair, path: &Path) -> Result<State> {
+/// The state of a checkpoint that is whole, undamaged, and of this trainer's run.
+fn verified_state(trainer: &dyn Trainer, path: &Path) -> Result<State> {
     files::verify(path).map_err(|error| match error {
         Error::File { path: file, what } => {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -203,25 +213,35 @@ fn verified_state(pair: &Pair, path: &Path) -> Result<State> {
     })?;
     let state = read_state(path)?;
     let refuse = |what: String| Err(Error::file(path, what));
-    if state.recipe != pair.recipe.name {
-        let (found, wanted) = (&state.recipe, &pair.recipe.name);
+    if state.recipe != trainer.recipe().name {
+        let (found, wanted) = (&state.recipe, &trainer.recipe().name);
         return refuse(format!("it is a checkpoint of recipe {found}, not of {wanted}"));
     }
-    if state.seed != pair.seed {
-        let (found, wanted) = (state.seed, pair.seed);
+    if state.seed != trainer.seed() {
+        let (found, wanted) = (state.seed, trainer.seed());
         return refuse(format!("it is a checkpoint of a run with seed {found}, not with {wanted}"));
     }
     Ok(state)
 }
 
-fn load_average(pair: &mut Pair, path: &Path) -> Result<()> {
-    let device = pair.device().clone();
-    let Some(average) = &mut pair.average else { return Ok(()) };
-    let file = path.join("generator_average.safetensors");
+fn load_network(network: &Network, path: &Path, device: &Device) -> Result<()> {
+    let file = path.join(format!("{}.safetensors", network.name()));
+    weights::into_network(network, weights::read(&file, device)?)
+        .map_err(|error| Error::file(&file, error.to_string()))
+}
+
+fn load_average(
+    network: &Network,
+    average: Option<&mut Average>,
+    path: &Path,
+    device: &Device,
+) -> Result<()> {
+    let Some(average) = average else { return Ok(()) };
+    let file = path.join(format!("{}_average.safetensors", network.name()));
     let fail = |error: belamy_nn::Error| Error::file(&file, error.to_string());
-    let mut tensors = weights::read(&file, &device)?;
+    let mut tensors = weights::read(&file, device)?;
     let mut values = Vec::new();
-    for ((name, _), old) in pair.generator.params().iter().zip(average.values()) {
+    for ((name, _), old) in network.params().iter().zip(average.values()) {
         let value = take(&mut tensors, name).map_err(fail)?;
         if value.meta() != old.meta() {
             let what = format!("{name} is {}, not {}", value.shape(), old.shape());
@@ -230,6 +250,17 @@ fn load_average(pair: &mut Pair, path: &Path) -> Result<()> {
         values.push(value);
     }
     average.restore(values);
+    Ok(())
+}
+
+fn load_pools(pools: &mut [Pool], path: &Path, device: &Device) -> Result<()> {
+    if pools.is_empty() {
+        return Ok(());
+    }
+    let mut tensors = weights::read(&path.join("pools.safetensors"), device)?;
+    for (index, pool) in pools.iter_mut().enumerate() {
+        pool.restore(tensors.remove(&pool_name(index)));
+    }
     Ok(())
 }
 

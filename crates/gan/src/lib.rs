@@ -4,9 +4,12 @@
 //! |---|---|
 //! | [`recipe`] | everything that decides a training run, as data; the list of recipes |
 //! | [`networks`] | the systems' networks, layer for layer |
-//! | [`objective`] | what the two networks want |
+//! | [`objective`] | what the two networks want: the game of 2014, its targets and conventions |
+//! | [`adversarial`] | the families of objectives |
 //! | [`batches`] | what a step draws: real samples and noise |
+//! | [`trainer`] | what a run trains, seen from outside; the design of training systems |
 //! | [`pair`] | a generator and a discriminator, and Algorithm 1 |
+//! | [`ensemble`], [`pool`] | more networks under one rule: pix2pix, CycleGAN, super-resolution; pools of fakes |
 //! | [`run`] | a training run and its folder |
 //! | [`checkpoint`] | all that an exact resume needs, complete or absent |
 //! | [`source`], [`data`] | finding and reading data |
@@ -16,10 +19,12 @@
 //! | [`error`] | what went wrong, and where |
 #![forbid(unsafe_code)]
 
+pub mod adversarial;
 pub mod batches;
 pub mod checkpoint;
 pub mod data;
 pub mod digest;
+pub mod ensemble;
 pub mod error;
 pub mod files;
 pub mod journal;
@@ -28,12 +33,15 @@ pub mod networks;
 pub mod objective;
 pub mod pair;
 pub mod pictures;
+pub mod pool;
 pub mod recipe;
 pub mod run;
 pub mod show;
 pub mod source;
 pub mod tensorboard;
+pub mod trainer;
 
 pub use error::{Error, Result};
 pub use pair::Pair;
 pub use recipe::Recipe;
+pub use trainer::Trainer;

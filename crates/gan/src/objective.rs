@@ -190,6 +190,16 @@ impl Labels {
             }
         }
     }
+
+    /// The targets of real samples' logits in the discriminator's loss, disturbed.
+    pub fn real_targets(&self, logits: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        self.targets(logits, logits.dims()[0], [self.real, self.fake], cx)
+    }
+
+    /// The targets of fake samples' logits in the discriminator's loss, disturbed.
+    pub fn fake_targets(&self, logits: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        self.targets(logits, logits.dims()[0], [self.fake, self.real], cx)
+    }
 }
 
 impl GeneratorLoss {

@@ -134,19 +134,24 @@ pub struct Measures {
     pub loss_d: Tensor,
     /// The generator's loss, in nats per sample.
     pub loss_g: Tensor,
-    /// The discriminator's answers to the step's last batches.
-    pub answers: Answers,
+    /// The discriminator's answers to the step's last batches; none while a generator is trained alone, and then
+    /// `loss_d` means nothing.
+    pub answers: Option<Answers>,
+    /// Other losses with their names, where a system has them.
+    pub parts: Vec<(&'static str, Tensor)>,
 }
 
 impl Measures {
     /// The share of real samples that the discriminator takes for real, on the device.
-    pub fn accuracy_real(&self) -> Result<Tensor> {
-        Ok(taken_for_real(&self.answers.real()?)?)
+    pub fn accuracy_real(&self) -> Result<Option<Tensor>> {
+        let answers = self.answers.as_ref();
+        answers.map(|answers| Ok(taken_for_real(&answers.real()?)?)).transpose()
     }
 
     /// The share of fake samples that it takes for fake, on the device.
-    pub fn accuracy_fake(&self) -> Result<Tensor> {
-        Ok(taken_for_real(&self.answers.fake()?)?.one_minus()?)
+    pub fn accuracy_fake(&self) -> Result<Option<Tensor>> {
+        let answers = self.answers.as_ref();
+        answers.map(|answers| Ok(taken_for_real(&answers.fake()?)?.one_minus()?)).transpose()
     }
 }
 
@@ -582,7 +587,8 @@ impl Game {
         Measures {
             loss_d: self.loss_d.detach(),
             loss_g: loss_g.detach(),
-            answers: self.answers.detach(),
+            answers: Some(self.answers.detach()),
+            parts: Vec::new(),
         }
     }
 }

@@ -4,20 +4,23 @@
 //! RUN/run.toml  metrics.jsonl  events.out.tfevents.*  samples/step-*.png  checkpoints/step-*/  curves.png
 //! ```
 
-use crate::batches::{DeviceBatches, normal_noise};
+use crate::batches::{Batches, DeviceBatches, TwoBatches, normal_noise};
 use crate::checkpoint;
-use crate::data::Dataset;
+use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::journal::Journal;
 use crate::pair::{Measures, Pair};
 use crate::pictures::curves::{self, Panel, Series};
-use crate::recipe::{Recipe, Source};
+use crate::recipe::Recipe;
 use crate::show;
+use crate::source::Material;
 use crate::tensorboard::EventWriter;
+use crate::trainer::{self, Shown, Trainer};
 use belamy_nn::Context;
 use belamy_tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -76,7 +79,7 @@ impl Plan {
 }
 
 /// One line of metrics.jsonl.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Metrics {
     /// Generator updates made.
     pub step: u64,
@@ -86,7 +89,8 @@ pub struct Metrics {
     pub seconds: f64,
     /// Real images a second since the line before.
     pub images_per_second: f64,
-    /// The discriminator's loss, in nats per sample.
+    /// The discriminator's loss, in nats per sample; it and the accuracies are not a number while a generator is
+    /// trained alone.
     pub loss_d: f64,
     /// The generator's loss, in nats per sample.
     pub loss_g: f64,
@@ -98,6 +102,9 @@ pub struct Metrics {
     pub accuracy_fake: f64,
     /// The share of fake samples taken for real.
     pub fooling_rate: f64,
+    /// Other losses, where a system has them.
+    #[serde(flatten)]
+    pub parts: BTreeMap<&'static str, f64>,
 }
 
 /// Who watches a run: the program's progress bar, or a test.
@@ -133,12 +140,13 @@ pub enum Outcome {
 }
 
 /// A run in progress.
-#[derive(Debug)]
 pub struct Run {
     plan: Plan,
     out: PathBuf,
-    pair: Pair,
-    batches: DeviceBatches,
+    trainer: Box<dyn Trainer>,
+    batches: Box<dyn Batches>,
+    /// What pictures are made from.
+    shown: Shown,
     journal: Journal,
     events: EventWriter,
     /// Seconds trained before this part of the run.
@@ -147,25 +155,31 @@ pub struct Run {
     saved: Option<u64>,
 }
 
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (out, plan, saved) = (&self.out, &self.plan, &self.saved);
+        f.debug_struct("Run").field("out", out).field("plan", plan).field("saved", saved).finish()
+    }
+}
+
 impl Run {
     /// Begins a run in a folder that is new or empty.
-    pub fn create(plan: Plan, data: Option<&Dataset>, device: &Device, out: &Path) -> Result<Run> {
+    pub fn create(plan: Plan, data: &Material, device: &Device, out: &Path) -> Result<Run> {
         let mut plan = plan;
         describe_data(&mut plan, data);
-        let pair = Pair::new(plan.recipe.clone(), plan.seed, DType::F32, device)?;
-        let batches =
-            DeviceBatches::new(&plan.recipe, data, &pair.discriminator, DType::F32, device)?;
+        let trainer = trainer::new(plan.recipe.clone(), plan.seed, DType::F32, device)?;
+        let (batches, shown) = draws(trainer.as_ref(), data)?;
         let (journal, events) = claim(out, &plan, || {
             let journal = Journal::create(out.join("metrics.jsonl"))?;
             Ok((journal, EventWriter::create(out, None)?))
         })?;
-        let out = out.to_owned();
-        Ok(Run { plan, out, pair, batches, journal, events, seconds_before: 0.0, saved: None })
+        let (out, seconds_before, saved) = (out.to_owned(), 0.0, None);
+        Ok(Run { plan, out, trainer, batches, shown, journal, events, seconds_before, saved })
     }
 
     /// Goes on with a run from its newest complete checkpoint, or from its beginning if it never wrote one. `data`
     /// must be what the run began with.
-    pub fn resume(plan: Plan, data: Option<&Dataset>, device: &Device, out: &Path) -> Result<Run> {
+    pub fn resume(plan: Plan, data: &Material, device: &Device, out: &Path) -> Result<Run> {
         let mut found = plan.clone();
         describe_data(&mut found, data);
         if found.data_digest != plan.data_digest {
@@ -177,35 +191,36 @@ impl Run {
             );
             return Err(Error::data(message));
         }
-        let mut pair = Pair::new(plan.recipe.clone(), plan.seed, DType::F32, device)?;
+        let mut trainer = trainer::new(plan.recipe.clone(), plan.seed, DType::F32, device)?;
         let folders = ["checkpoints", "samples", "."].map(|name| out.join(name));
         // A folder whose removal was cut short may be the newest checkpoint: bring it back before looking.
         folders.iter().try_for_each(|folder| files::clean_leftovers(folder).map(drop))?;
         let newest = checkpoint::latest(&folders[0])?;
         let saved = match &newest {
-            Some(path) => Some(checkpoint::load(&mut pair, path)?.step),
+            Some(path) => Some(checkpoint::load(trainer.as_mut(), path)?.step),
             None => None,
         };
-        if pair.step > plan.recipe.steps {
-            let (step, steps) = (pair.step, plan.recipe.steps);
+        let step = trainer.steps_made();
+        if step > plan.recipe.steps {
+            let steps = plan.recipe.steps;
             return Err(Error::recipe(format!(
                 "steps={steps}, but the run is at step {step} already"
             )));
         }
-        let batches =
-            DeviceBatches::new(&plan.recipe, data, &pair.discriminator, DType::F32, device)?;
+        let (batches, shown) = draws(trainer.as_ref(), data)?;
         if read_plan(out)? != plan {
             files::write_atomically(out.join("run.toml"), to_toml(out, &plan)?.as_bytes())?;
         }
-        let (journal, _) = Journal::resume(out.join("metrics.jsonl"), pair.step)?;
+        let (journal, _) = Journal::resume(out.join("metrics.jsonl"), step)?;
         let seconds_before = read_metrics(out)?.last().map_or(0.0, |line| line.seconds);
-        let events = EventWriter::create(out, Some(pair.step))?;
-        Ok(Run { plan, out: out.to_owned(), pair, batches, journal, events, seconds_before, saved })
+        let events = EventWriter::create(out, Some(step))?;
+        let out = out.to_owned();
+        Ok(Run { plan, out, trainer, batches, shown, journal, events, seconds_before, saved })
     }
 
     /// The networks being trained.
-    pub fn pair(&mut self) -> &mut Pair {
-        &mut self.pair
+    pub fn trainer(&mut self) -> &mut dyn Trainer {
+        self.trainer.as_mut()
     }
 
     /// Trains until the recipe's last step, or until `stop` is set; then writes a checkpoint, a picture and the curves.
@@ -213,20 +228,20 @@ impl Run {
     /// A value that is not finite ends the run with an error; the last good checkpoint stays.
     pub fn train(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {
         let start = Instant::now();
-        let mut last_line = (self.pair.step, start);
-        observer.started(&self.plan, self.pair.step);
+        let mut last_line = (self.trainer.steps_made(), start);
+        observer.started(&self.plan, self.trainer.steps_made());
         let steps = self.plan.recipe.steps;
         let mut drawn = None;
-        let at_once = matches!(self.pair.device().id().name, "cpu" | "oracle");
-        while self.pair.step < steps && !stop.load(Ordering::Relaxed) {
-            let measures = self.pair.step(&mut self.batches)?;
-            let step = self.pair.step;
+        let at_once = matches!(self.trainer.device().id().name, "cpu" | "oracle");
+        while self.trainer.steps_made() < steps && !stop.load(Ordering::Relaxed) {
+            let measures = self.trainer.make_step(self.batches.as_mut())?;
+            let step = self.trainer.steps_made();
             let due = |every: u64| every > 0 && step.is_multiple_of(every);
             let shown = due(self.plan.log_every) || step == steps || step == 1;
             let kept = due(self.plan.sample_every) || due(self.plan.checkpoint_every);
             // Looking is free on the CPU; another device would have to be waited for.
             if at_once || shown || kept {
-                self.pair.verify(&mut self.batches)?;
+                self.trainer.verify_steps(self.batches.as_mut())?;
             }
             observer.stepped(step);
             if shown {
@@ -247,8 +262,8 @@ impl Run {
                 self.save()?;
             }
         }
-        self.pair.verify(&mut self.batches)?;
-        let step = self.pair.step;
+        self.trainer.verify_steps(self.batches.as_mut())?;
+        let step = self.trainer.steps_made();
         if self.saved != Some(step) {
             self.save()?;
         }
@@ -267,8 +282,17 @@ impl Run {
         seconds: f64,
         images_per_second: f64,
     ) -> Result<Metrics> {
-        let step = self.pair.step;
-        let accuracy_fake = measures.accuracy_fake()?.item()?;
+        let step = self.trainer.steps_made();
+        // Not a number where there is none, which JSON and the pictures leave out.
+        let number = |tensor: Option<Tensor>| -> Result<f64> {
+            Ok(tensor.map(|tensor| tensor.item()).transpose()?.unwrap_or(f64::NAN))
+        };
+        let accuracy_fake = number(measures.accuracy_fake()?)?;
+        let loss_d = measures.answers.is_some().then(|| measures.loss_d.clone());
+        let mut parts = BTreeMap::new();
+        for (name, tensor) in &measures.parts {
+            parts.insert(*name, tensor.item()?);
+        }
         let drawn = step as f64
             * self.plan.recipe.batch as f64
             * self.plan.recipe.discriminator_steps as f64;
@@ -277,18 +301,24 @@ impl Run {
             epoch: self.batches.count().map_or(0.0, |count| drawn / count as f64),
             seconds,
             images_per_second,
-            loss_d: measures.loss_d.item()?,
+            loss_d: number(loss_d)?,
             loss_g: measures.loss_g.item()?,
             loss_convention: self.plan.recipe.loss_convention.name(),
-            accuracy_real: measures.accuracy_real()?.item()?,
+            accuracy_real: number(measures.accuracy_real()?)?,
             accuracy_fake,
             fooling_rate: 1.0 - accuracy_fake,
+            parts,
         })
     }
 
     fn record(&mut self, metrics: &Metrics) -> Result<()> {
         self.journal.append(metrics)?;
-        let values = [
+        let parts: Vec<(String, f32)> = metrics
+            .parts
+            .iter()
+            .map(|(name, value)| (name.replacen('_', "/", 1), *value as f32))
+            .collect();
+        let mut values = vec![
             ("loss/discriminator", metrics.loss_d as f32),
             ("loss/generator", metrics.loss_g as f32),
             ("accuracy/real", metrics.accuracy_real as f32),
@@ -296,22 +326,23 @@ impl Run {
             ("fooling_rate", metrics.fooling_rate as f32),
             ("images_per_second", metrics.images_per_second as f32),
         ];
+        values.extend(parts.iter().map(|(name, value)| (name.as_str(), *value)));
+        values.retain(|(_, value)| value.is_finite());
         self.events.scalars(metrics.step, &values)
     }
 
     fn save(&mut self) -> Result<()> {
         let folder = self.out.join("checkpoints");
-        checkpoint::save(&self.pair, &folder)?;
-        self.saved = Some(self.pair.step);
-        checkpoint::prune(&folder, self.pair.step, self.plan.keep_checkpoints)
+        checkpoint::save(self.trainer.as_ref(), &folder)?;
+        let step = self.trainer.steps_made();
+        self.saved = Some(step);
+        checkpoint::prune(&folder, step, self.plan.keep_checkpoints)
     }
 
-    /// Draws the samples of the run's fixed noise.
+    /// Draws what the generators make of the run's fixed noise or images.
     fn draw(&mut self) -> Result<PathBuf> {
-        let (noise, labels) = fixed_noise(&self.pair, show::samples_shown(&self.plan.recipe))?;
-        let samples = self.pair.sample(&noise, labels.as_ref())?;
-        let step = self.pair.step;
-        let canvas = show::picture(&self.plan.recipe, &samples, &format!("step {step}"))?;
+        let step = self.trainer.steps_made();
+        let canvas = self.trainer.picture(&self.shown, &format!("step {step}"))?;
         let png = canvas.png()?;
         let path = self.out.join("samples").join(format!("step-{step:08}.png"));
         files::write_atomically(&path, &png)?;
@@ -320,31 +351,53 @@ impl Run {
     }
 }
 
-/// The noise that a run's pictures are drawn from, and labels in turn where there are classes.
-pub fn fixed_noise(pair: &Pair, count: usize) -> Result<(Tensor, Option<Tensor>)> {
-    noise_for(pair, count, pair.seed)
+/// Where a trainer's batches come from, and what its pictures are made from.
+fn draws(trainer: &dyn Trainer, data: &Material) -> Result<(Box<dyn Batches>, Shown)> {
+    let (recipe, device, dtype) = (trainer.recipe(), trainer.device(), trainer.dtype());
+    if let Material::Two(two) = data {
+        let batches = TwoBatches::new(recipe, two, dtype, device)?;
+        let shown = Shown::Images(batches.shown());
+        return Ok((Box::new(batches), shown));
+    }
+    let samples = match data {
+        Material::Samples(samples) => Some(samples),
+        _ => None,
+    };
+    let parts = trainer.parts();
+    let discriminator = parts[1].network;
+    let batches = DeviceBatches::new(recipe, samples, discriminator, dtype, device)?;
+    let count = show::samples_shown(recipe);
+    let (noise, labels) = noise_of(recipe, count, trainer.seed(), dtype, device)?;
+    Ok((Box::new(batches), Shown::Noise(noise, labels)))
 }
 
 /// Noise `[count, latent]` by a seed, and labels in turn where there are classes.
 pub fn noise_for(pair: &Pair, count: usize, seed: u64) -> Result<(Tensor, Option<Tensor>)> {
-    let mut cx = Context::evaluate(seed, pair.device())?;
-    let noise = normal_noise(count, pair.recipe.latent, pair.dtype(), &mut cx)?;
-    let labels = match pair.recipe.classes as u32 {
+    noise_of(&pair.recipe, count, seed, pair.dtype(), pair.device())
+}
+
+fn noise_of(
+    recipe: &Recipe,
+    count: usize,
+    seed: u64,
+    dtype: DType,
+    device: &Device,
+) -> Result<(Tensor, Option<Tensor>)> {
+    let mut cx = Context::evaluate(seed, device)?;
+    let noise = normal_noise(count, recipe.latent, dtype, &mut cx)?;
+    let labels = match recipe.classes as u32 {
         0 => None,
         classes => {
             let labels: Vec<u32> = (0..count as u32).map(|index| index % classes).collect();
-            Some(Tensor::from_slice(&labels, [count], pair.device())?)
+            Some(Tensor::from_slice(&labels, [count], device)?)
         }
     };
     Ok((noise, labels))
 }
 
-fn describe_data(plan: &mut Plan, data: Option<&Dataset>) {
-    plan.data_digest = data.map_or(String::new(), |data| data.digest.clone());
-    plan.data_samples = data.map_or(0, Dataset::samples);
-    if plan.recipe.source == Source::Sine {
-        plan.data_digest.clear();
-    }
+fn describe_data(plan: &mut Plan, data: &Material) {
+    plan.data_digest = data.digest();
+    plan.data_samples = data.samples().unwrap_or(0);
 }
 
 /// Takes a folder that is new or empty for a run, writes its plan there and lets `fill` write the rest. If anything
@@ -411,14 +464,34 @@ pub fn read_plan(out: &Path) -> Result<Plan> {
     Ok(plan)
 }
 
-/// The networks of a run with the generator of its newest checkpoint, for sampling. Fails if there is none yet.
+/// The networks of a run with the generator of its newest checkpoint, for sampling from noise. Fails if there is none
+/// yet, or the run's generator takes images.
 pub fn open_generator(out: &Path, plan: &Plan, device: &Device) -> Result<Pair> {
+    if plan.recipe.system.translates() {
+        let message = format!(
+            "recipe {} makes images from images, not from noise: give some with --input",
+            plan.recipe.name
+        );
+        return Err(Error::recipe(message));
+    }
     let mut pair = Pair::new(plan.recipe.clone(), plan.seed, DType::F32, device)?;
+    open_newest(&mut pair, out)?;
+    Ok(pair)
+}
+
+/// The networks of a run whose generators make images from images, with those of its newest checkpoint. Fails if
+/// there is none yet, or the run's generator takes noise.
+pub fn open_ensemble(out: &Path, plan: &Plan, device: &Device) -> Result<Ensemble> {
+    let mut ensemble = Ensemble::new(plan.recipe.clone(), plan.seed, DType::F32, device)?;
+    open_newest(&mut ensemble, out)?;
+    Ok(ensemble)
+}
+
+fn open_newest(trainer: &mut dyn Trainer, out: &Path) -> Result<()> {
     let checkpoints = out.join("checkpoints");
     let newest = checkpoint::latest(&checkpoints)?
         .ok_or_else(|| Error::file(&checkpoints, "there is no checkpoint yet"))?;
-    checkpoint::load_generator(&mut pair, &newest)?;
-    Ok(pair)
+    checkpoint::load_generator(trainer, &newest)
 }
 
 /// One line of metrics as it is read back.

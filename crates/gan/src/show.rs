@@ -1,7 +1,8 @@
 //! Pictures of samples: a grid of images, or points over the true curve.
 
 use crate::data::ValueRange;
-use crate::error::Result;
+use crate::data::image::Image;
+use crate::error::{Error, Result};
 use crate::pictures::canvas::Canvas;
 use crate::pictures::{grid, scatter};
 use crate::recipe::Recipe;
@@ -37,4 +38,15 @@ pub fn picture(recipe: &Recipe, samples: &Tensor, title: &str) -> Result<Canvas>
             Ok(scatter::scatter(&points, title))
         }
     }
+}
+
+/// One image `[1, H, W, C]` pixel by pixel, without a frame. Fails on another shape, or a value that is no number.
+pub fn image(recipe: &Recipe, sample: &Tensor) -> Result<Image> {
+    let &[1, height, width, channels @ (1 | 3)] = sample.dims() else {
+        return Err(Error::data(format!("{} is no image [1, H, W, C]", sample.shape())));
+    };
+    let byte = |value: f64| recipe.range.to_byte(value as f32);
+    let bytes: Option<Vec<u8>> = sample.to_f64()?.into_iter().map(byte).collect();
+    let bytes = bytes.ok_or_else(|| Error::data("a pixel of the image is no number"))?;
+    Ok(Image { width, height, channels, bytes })
 }

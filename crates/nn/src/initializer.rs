@@ -55,6 +55,9 @@ impl Initializer {
         dtype: DType,
         device: &Device,
     ) -> Result<Tensor> {
+        if let Initializer::Constant(value) = self {
+            return Tensor::full(value, shape, dtype, device);
+        }
         let values = self.values(shape, fans, seed, index);
         Tensor::from_f64(&values, shape, dtype, device)
     }

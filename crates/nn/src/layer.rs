@@ -1,8 +1,49 @@
 //! What a layer is.
 
 use crate::{Context, Param};
-use belamy_tensor::{Result, Shape, Tensor};
+use belamy_tensor::{Error, Result, Shape, Tensor};
 use std::fmt;
+
+/// A layer and its name among its neighbours: `conv2d_2`.
+#[derive(Debug)]
+pub struct Named {
+    /// The layer's kind and number.
+    pub name: String,
+    /// The layer.
+    pub layer: Box<dyn Layer>,
+}
+
+/// The function of layers in a row, showing each one's name and result to `observe`. Errors name the layer.
+///
+/// Without an observer a layer and the leaky ReLU behind it are computed together where there is one pass for both.
+pub fn run(
+    layers: &[Named],
+    x: &Tensor,
+    cx: &mut Context,
+    mut observe: Option<&mut dyn FnMut(&str, &Tensor)>,
+) -> Result<Tensor> {
+    let mut x = x.clone();
+    let mut rest = layers;
+    while let [Named { name, layer }, after @ ..] = rest {
+        let place = |error: Error| error.within(name.clone());
+        rest = after;
+        let Some(observe) = &mut observe else {
+            if let [next, after @ ..] = after
+                && let Some(slope) = next.layer.leaky_slope()
+                && let Some(together) = layer.forward_activated(&x, slope, cx)
+            {
+                (x, rest) = (together.map_err(place)?, after);
+            } else {
+                x = layer.forward(&x, cx).map_err(place)?;
+            }
+            continue;
+        };
+        let mut inner = |inside: &str, y: &Tensor| observe(&format!("{name}.{inside}"), y);
+        x = layer.forward_observed(&x, cx, &mut inner).map_err(place)?;
+        observe(name, &x);
+    }
+    Ok(x)
+}
 
 /// A part of a network: parameters, and a function of one tensor whose first axis is the batch.
 pub trait Layer: fmt::Debug + Send + Sync {
@@ -35,7 +76,22 @@ pub trait Layer: fmt::Debug + Send + Sync {
     /// The shape it makes of an input, both without the batch axis.
     fn output(&self, input: Shape) -> Result<Shape>;
 
-    /// Its parameters, in a fixed order.
+    /// As [`Layer::forward`], showing the name and the result of each layer inside to `observe`.
+    fn forward_observed(
+        &self,
+        x: &Tensor,
+        cx: &mut Context,
+        _observe: &mut dyn FnMut(&str, &Tensor),
+    ) -> Result<Tensor> {
+        self.forward(x, cx)
+    }
+
+    /// The layers inside it, in the order of computation: none but for a layer that holds others.
+    fn inside(&self) -> &[Named] {
+        &[]
+    }
+
+    /// Its own parameters, in a fixed order; those of the layers inside are not among them.
     fn params(&self) -> Vec<&Param> {
         Vec::new()
     }

@@ -1,23 +1,18 @@
 //! Layers in a row, optionally joined by a conditioning branch.
 
 use crate::initializer::Initializer;
+use crate::layer::{self, Named};
 use crate::layers::convolution::Convolution;
 use crate::layers::shape::Interpolation;
 use crate::layers::{
     Activation, BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Embedding, Flatten,
-    InstanceNorm, Padding, Placement, Reshape, RunningVariance, Upsample,
+    InstanceNorm, Join, PRelu, Padding, PixelShuffle, Placement, ReflectPad, Reshape,
+    RunningVariance, Skip, Upsample,
 };
 use crate::{Context, Layer, Param};
 use belamy_tensor::ops::concat::concat;
 use belamy_tensor::{DType, Device, Error, Result, Shape, Tensor};
 use std::collections::HashMap;
-
-/// A layer and its name within the network.
-#[derive(Debug)]
-struct Named {
-    name: String,
-    layer: Box<dyn Layer>,
-}
 
 /// A branch that turns labels into extra channels.
 #[derive(Debug)]
@@ -95,35 +90,22 @@ impl Network {
         cx: &mut Context,
         mut observe: Option<&mut dyn FnMut(&str, &Tensor)>,
     ) -> Result<Tensor> {
-        let mut run = |layers: &[Named], mut x: Tensor, cx: &mut Context| -> Result<Tensor> {
-            let mut rest = layers;
-            while let [Named { name, layer }, after @ ..] = rest {
-                let place = |error: Error| error.within(format!("{}.{name}", self.name));
-                rest = after;
-                if observe.is_none()
-                    && let [next, after @ ..] = after
-                    && let Some(slope) = next.layer.leaky_slope()
-                    && let Some(together) = layer.forward_activated(&x, slope, cx)
-                {
-                    (x, rest) = (together.map_err(place)?, after);
-                    continue;
-                }
-                x = layer.forward(&x, cx).map_err(place)?;
-                if let Some(observe) = &mut observe {
-                    observe(name, &x);
-                }
-            }
-            Ok(x)
+        let mut run = |layers: &[Named], x: &Tensor, cx: &mut Context| {
+            let observe: Option<&mut dyn FnMut(&str, &Tensor)> = match &mut observe {
+                Some(observe) => Some(&mut **observe),
+                None => None,
+            };
+            layer::run(layers, x, cx, observe).map_err(|error| error.within(self.name.clone()))
         };
         match (&self.condition, labels) {
-            (None, _) => run(&self.main, x.clone(), cx),
+            (None, _) => run(&self.main, x, cx),
             (Some(condition), Some(labels)) => {
                 let (before, after) = self.main.split_at(condition.after);
-                let x = run(before, x.clone(), cx)?;
-                let planes = run(&condition.branch, labels.clone(), cx)?;
+                let x = run(before, x, cx)?;
+                let planes = run(&condition.branch, labels, cx)?;
                 let joined = concat(&[&x, &planes], x.shape().rank() - 1)
                     .map_err(|error| error.within(format!("{}.concat", self.name)))?;
-                run(after, joined, cx)
+                run(after, &joined, cx)
             }
             (Some(_), None) => {
                 let message =
@@ -133,17 +115,33 @@ impl Network {
         }
     }
 
-    /// Layers in the order of computation: main row up to the join, branch, rest of the row.
-    fn layers(&self) -> impl Iterator<Item = &Named> {
+    /// The layers that hold no others, with their full names, in the order of computation: main row up to the join,
+    /// branch, rest of the row.
+    fn layers(&self) -> Vec<(String, &dyn Layer)> {
+        fn gather<'a>(prefix: &str, rows: &'a [Named], found: &mut Vec<(String, &'a dyn Layer)>) {
+            for Named { name, layer } in rows {
+                let name = format!("{prefix}{name}");
+                match layer.inside() {
+                    [] => found.push((name, layer.as_ref())),
+                    inside => gather(&format!("{name}."), inside, found),
+                }
+            }
+        }
         let after = self.condition.as_ref().map_or(self.main.len(), |condition| condition.after);
-        let branch = self.condition.iter().flat_map(|condition| &condition.branch);
-        self.main[..after].iter().chain(branch).chain(&self.main[after..])
+        let branch = self.condition.as_ref().map_or(&[][..], |condition| &condition.branch);
+        let mut found = Vec::new();
+        for rows in [&self.main[..after], branch, &self.main[after..]] {
+            gather("", rows, &mut found);
+        }
+        found
     }
 
-    /// Every parameter with its full name, `<layer>.<parameter>`, in the order of computation.
+    /// Every parameter with its full name, `<layer>.<parameter>`, in the order of computation. A layer inside another
+    /// one has that one's name before its own.
     pub fn params(&self) -> Vec<(String, &Param)> {
         self.layers()
-            .flat_map(|Named { name, layer }| {
+            .into_iter()
+            .flat_map(|(name, layer)| {
                 layer
                     .params()
                     .into_iter()
@@ -161,43 +159,27 @@ impl Network {
             .collect()
     }
 
-    /// Each layer with parameters: its name, kind and parameters, in the order of computation.
-    pub(crate) fn layers_with_params(&self) -> Vec<(&str, &'static str, Vec<&Param>)> {
+    /// Each layer with parameters: its full name, kind and parameters, in the order of computation.
+    pub(crate) fn layers_with_params(&self) -> Vec<(String, &'static str, Vec<&Param>)> {
         self.layers()
-            .map(|Named { name, layer }| (name.as_str(), layer.kind(), layer.params()))
+            .into_iter()
+            .map(|(name, layer)| (name, layer.kind(), layer.params()))
             .filter(|(_, _, params)| !params.is_empty())
             .collect()
     }
 
-    /// The layer table.
+    /// The layer table. The layers inside another one stand before it.
     pub fn table(&self) -> Result<Vec<LayerRow>> {
-        let row = |named: &Named, input: Shape| -> Result<(LayerRow, Shape)> {
-            let output = named.layer.output(input)?;
-            let params = named.layer.params();
-            let count = |params: &[&Param]| params.iter().map(|p| p.meta().shape.elements()).sum();
-            let trainable: Vec<&Param> =
-                params.iter().copied().filter(|p| p.is_trainable()).collect();
-            let row = LayerRow {
-                name: named.name.clone(),
-                layer: named.layer.description(),
-                output: output.dims().to_vec(),
-                params: count(&params),
-                trainable: count(&trainable),
-                multiply_adds: named.layer.multiply_adds(input, output),
-            };
-            Ok((row, output))
-        };
         let mut rows = Vec::new();
         let mut shape = self.input;
         for (index, named) in self.main.iter().enumerate() {
             if let Some(condition) = self.condition.as_ref().filter(|join| join.after == index) {
+                let first = rows.len();
                 let mut plane = Shape::SCALAR;
                 for named in &condition.branch {
-                    let (mut line, output) = row(named, plane)?;
-                    line.layer.push_str(" (label)");
-                    rows.push(line);
-                    plane = output;
+                    plane = named.list("", plane, &mut rows)?;
                 }
+                rows[first..].iter_mut().for_each(|row| row.layer.push_str(" (label)"));
                 let last = shape.rank() - 1;
                 shape = shape.with(last, shape.dims()[last] + plane.dims()[plane.rank() - 1]);
                 rows.push(LayerRow {
@@ -209,9 +191,7 @@ impl Network {
                     multiply_adds: 0,
                 });
             }
-            let (line, output) = row(named, shape)?;
-            rows.push(line);
-            shape = output;
+            shape = named.list("", shape, &mut rows)?;
         }
         Ok(rows)
     }
@@ -220,6 +200,31 @@ impl Network {
     pub fn output(&self) -> Result<Shape> {
         let table = self.table()?;
         table.last().map_or(Ok(self.input), |row| Shape::new(&row.output))
+    }
+}
+
+impl Named {
+    /// Appends the rows of the layers inside it and its own to a table; the shape that it makes of `input`.
+    fn list(&self, prefix: &str, input: Shape, rows: &mut Vec<LayerRow>) -> Result<Shape> {
+        let Named { name, layer } = self;
+        let name = format!("{prefix}{name}");
+        let mut shape = input;
+        for inside in layer.inside() {
+            shape = inside.list(&format!("{name}."), shape, rows)?;
+        }
+        let output = layer.output(input)?;
+        let params = layer.params();
+        let count = |params: &[&Param]| params.iter().map(|p| p.meta().shape.elements()).sum();
+        let trainable: Vec<&Param> = params.iter().copied().filter(|p| p.is_trainable()).collect();
+        rows.push(LayerRow {
+            name,
+            layer: layer.description(),
+            output: output.dims().to_vec(),
+            params: count(&params),
+            trainable: count(&trainable),
+            multiply_adds: layer.multiply_adds(input, output),
+        });
+        Ok(output)
     }
 }
 
@@ -267,6 +272,13 @@ impl<'a> Builder<'a> {
             branching: None,
             counts: HashMap::new(),
         }
+    }
+
+    /// From here on weights are 0 instead of drawn: for layer tables of large networks.
+    #[must_use]
+    pub fn undrawn(mut self) -> Self {
+        self.place.drawn = false;
+        self
     }
 
     /// Adds any layer.
@@ -385,6 +397,52 @@ impl<'a> Builder<'a> {
     /// Enlarges images by a whole factor.
     pub fn upsample(self, factor: usize, interpolation: Interpolation) -> Result<Self> {
         self.layer(Upsample { factor, interpolation })
+    }
+
+    /// Adds a PReLU whose slope starts at `slope`.
+    pub fn prelu(mut self, slope: f64) -> Result<Self> {
+        let layer = PRelu::new(slope, &mut self.place)?;
+        self.layer(layer)
+    }
+
+    /// Mirrors the border outwards by `border` pixels.
+    pub fn reflect_pad(self, border: usize) -> Result<Self> {
+        self.layer(ReflectPad { border })
+    }
+
+    /// Trades channels for resolution.
+    pub fn pixel_shuffle(self, factor: usize) -> Result<Self> {
+        self.layer(PixelShuffle { factor })
+    }
+
+    /// Adds a way around the layers that `inside` adds: a residual block, or a level of a U-Net.
+    ///
+    /// ```
+    /// # let device = belamy_cpu::oracle();
+    /// use belamy_nn::{Initializer, layers::{Activation, Join}, network::Builder};
+    /// let network = Builder::new("generator", [8], &device, belamy_tensor::DType::F32, 1)
+    ///     .skip(Join::Add, |inside| {
+    ///         inside.dense(8, Initializer::HeNormal, None)?.activation(Activation::Relu)
+    ///     })?
+    ///     .build();
+    /// assert_eq!(network.output()?.dims(), [8]);
+    /// # Ok::<(), belamy_tensor::Error>(())
+    /// ```
+    pub fn skip(mut self, join: Join, inside: impl FnOnce(Self) -> Result<Self>) -> Result<Self> {
+        if self.branching.is_some() {
+            return Err(Error::argument("skip", "a label's branch has no way around its layers"));
+        }
+        let (outer, counts) =
+            (std::mem::take(&mut self.network.main), std::mem::take(&mut self.counts));
+        let (shape, condition) = (self.shape, self.network.condition.is_some());
+        let mut built = inside(self)?;
+        if built.branching.is_some() || built.network.condition.is_some() != condition {
+            return Err(Error::argument("skip", "labels join outside of a skip"));
+        }
+        let layers = std::mem::replace(&mut built.network.main, outer);
+        built.counts = counts;
+        built.shape = shape;
+        built.layer(Skip::new(join, layers))
     }
 
     /// Begins the branch that turns a label into channels; [`Builder::join`] ends it.

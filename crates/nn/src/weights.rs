@@ -257,6 +257,7 @@ fn pytorch_param(kind: &str, param: &str) -> Option<(&'static str, &'static [usi
         ("batch_norm" | "instance_norm", "beta") => ("bias", &[]),
         ("batch_norm", "running_mean") => ("running_mean", &[]),
         ("batch_norm", "running_variance") => ("running_var", &[]),
+        ("prelu", "slope") => ("weight", &[]),
         (_, "bias") => ("bias", &[]),
         _ => return None,
     })

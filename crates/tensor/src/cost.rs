@@ -59,12 +59,7 @@ impl From<&Buffer> for Extent {
 /// let cost = of_launch(KernelId::matmul, &params.encode(), &[f32s(10), f32s(15)], &[f32s(6)]);
 /// assert_eq!(cost, Cost { flop: 60, bytes: 4 * 31 });
 /// ```
-pub fn of_launch(
-    kernel: KernelId,
-    params: &Params,
-    inputs: &[Extent],
-    outputs: &[Extent],
-) -> Cost {
+pub fn of_launch(kernel: KernelId, params: &Params, inputs: &[Extent], outputs: &[Extent]) -> Cost {
     let elements = |extents: &[Extent], place: usize| {
         extents.get(place).map_or(0, |extent| extent.elements as u64)
     };
@@ -77,7 +72,8 @@ pub fn of_launch(
         | KernelId::pick
         | KernelId::place => output,
         KernelId::sum | KernelId::max_rows => input,
-        KernelId::broadcast
+        KernelId::fill
+        | KernelId::broadcast
         | KernelId::permute
         | KernelId::max_pool2d_pick
         | KernelId::resize_nearest
@@ -105,19 +101,25 @@ pub fn of_launch(
             let terms = [p.kernel_height, p.kernel_width];
             outputs.into_iter().chain(terms).map(u64::from).product()
         }
-        KernelId::resize_nearest_fold
-        | KernelId::reflect_pad_fold
-        | KernelId::scatter_add_rows => input,
+        KernelId::resize_nearest_fold | KernelId::reflect_pad_fold | KernelId::scatter_add_rows => {
+            input
+        }
         KernelId::resize_bilinear => 8 * output,
         KernelId::resize_bilinear_fold => 8 * input,
-        KernelId::norm => 7 * output,
-        KernelId::norm_grad => 10 * output,
+        KernelId::norm => 8 * output,
+        KernelId::norm_grad => 14 * output,
+        // Two products and a sum for each number of the batch's, and a third product for variances.
+        KernelId::running_statistics => 7 * (all(inputs) / 2).saturating_sub(output),
+        KernelId::bce_with_logits_mean => 12 * input,
         KernelId::bce_with_logits => 6 * output,
         KernelId::dropout | KernelId::bernoulli => output,
         KernelId::uniform => 2 * output,
         // Half of a logarithm, root, two products, sine and cosine, then the scale and the mean.
         KernelId::normal => 5 * output,
-        KernelId::integers | KernelId::shuffled_indices => 0,
+        KernelId::integers
+        | KernelId::shuffled_indices
+        | KernelId::advance_counter
+        | KernelId::next_control => 0,
         KernelId::count_non_finite => all(inputs),
         KernelId::adam => 12 * elements_updated(inputs, params),
         KernelId::sgd => 4 * elements_updated(inputs, params),
@@ -189,8 +191,14 @@ mod tests {
 
     #[test]
     fn adam_counts_parameters_once_and_moves_seven_lists() {
-        let params =
-            AdamParams { tensors: 2, keras: 0, beta_1: 0.5, beta_2: 0.9, epsilon: 1e-8, weight_decay: 0.0 };
+        let params = AdamParams {
+            tensors: 2,
+            keras: 0,
+            beta_1: 0.5,
+            beta_2: 0.9,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+        };
         let lists = [f32s(10), f32s(6)];
         let inputs: Vec<Extent> = [f32s(2)].into_iter().chain([lists; 4].concat()).collect();
         let cost = of_launch(KernelId::adam, &params.encode(), &inputs, &[lists; 3].concat());
@@ -200,7 +208,8 @@ mod tests {
     #[test]
     fn a_gather_reads_the_rows_it_names() {
         let index = Extent { dtype: DType::U32, elements: 3 };
-        let cost = of_launch(KernelId::gather_rows, &Params::default(), &[f32s(1000), index], &[f32s(30)]);
+        let cost =
+            of_launch(KernelId::gather_rows, &Params::default(), &[f32s(1000), index], &[f32s(30)]);
         assert_eq!(cost, Cost { flop: 0, bytes: 4 * (3 + 30 + 30) });
     }
 }

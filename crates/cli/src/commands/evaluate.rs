@@ -97,7 +97,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let plan = run::read_plan(&arguments.run)?;
     let recipe = &plan.recipe;
-    if recipe.source == Source::Images {
+    if !matches!(recipe.source, Source::Mnist | Source::Sine | Source::Lines) {
         let message = format!(
             "evaluate judges digits, points on a sine and vertical lines; the samples of recipe {} are none of these",
             recipe.name
@@ -132,7 +132,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             let points: Vec<[f64; 2]> = values.chunks_exact(2).map(|p| [p[0], p[1]]).collect();
             ("none: points [x, y]", None, Metrics::Points(points::judge(&points)?))
         }
-        Source::Lines | Source::Images => {
+        _ => {
             let size = match *pair.generator.output()?.dims() {
                 [height, width, 1] => [height, width],
                 _ => {

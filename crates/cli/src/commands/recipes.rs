@@ -5,7 +5,6 @@ use crate::output;
 use belamy_cpu::cpu;
 use belamy_gan::networks;
 use belamy_gan::recipe::{RECIPES, Recipe};
-use belamy_tensor::DType;
 use serde::Serialize;
 
 /// Lists the recipes, a line each: name, what it is, data it needs, parameters.
@@ -30,15 +29,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut lines = Vec::new();
     for entry in RECIPES {
         let recipe = Recipe::named(entry.name)?;
-        let (generator, discriminator) =
-            networks::build(recipe.system, &recipe.sizes(), &cpu(), DType::F32, 0)?;
+        let networks = networks::outline(recipe.system, &recipe.sizes(), &cpu())?;
         let total = |network: &belamy_nn::Network| recipe.system.count_params(network);
         lines.push(Line {
             name: entry.name,
             summary: entry.summary,
             data: entry.data,
-            generator_params: total(&generator),
-            discriminator_params: total(&discriminator),
+            generator_params: total(&networks[0]),
+            discriminator_params: total(&networks[1]),
         });
     }
     if arguments.json {

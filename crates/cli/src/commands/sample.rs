@@ -3,17 +3,19 @@
 use crate::device;
 use crate::failure::{Failure, Result};
 use crate::output;
-use belamy_gan::run::{self, noise_for};
-use belamy_gan::{Pair, files, show};
+use belamy_gan::data::folder;
+use belamy_gan::run::{self, Plan, noise_for};
+use belamy_gan::{Pair, ensemble, files, show};
 use belamy_nn::weights;
-use belamy_tensor::Tensor;
+use belamy_tensor::ops::concat::concat;
 use belamy_tensor::ops::finite::count_non_finite;
+use belamy_tensor::{Device, Tensor};
 use std::path::{Path, PathBuf};
 
-/// Draws samples from a run's newest checkpoint.
+/// Draws samples from a run's newest checkpoint, or makes images from images.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  belamy sample runs/mnist-mlp-001 --n 100 --out digits.png\n  belamy sample runs/mnist-mlp-001 --seed 7 --out digits.safetensors"
+    after_help = "Examples:\n  belamy sample runs/mnist-mlp-001 --n 100 --out digits.png\n  belamy sample runs/mnist-mlp-001 --seed 7 --out digits.safetensors\n  belamy sample runs/pix2pix-001 --input plans/ --out facades.png"
 )]
 pub(crate) struct Arguments {
     /// The run's folder.
@@ -30,6 +32,12 @@ pub(crate) struct Arguments {
     /// Take the noise from a safetensors file: tensor `z`, optionally `label`.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["n", "seed"])]
     noise: Option<PathBuf>,
+    /// Images to make others from, for recipes such as pix2pix: a folder, a zip or one image. Sides of a grid: input, output.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["noise", "label"])]
+    input: Option<PathBuf>,
+    /// The other way round, for recipes of two ways.
+    #[arg(long, requires = "input")]
+    back: bool,
     /// Draw one grid even where --out is a folder.
     #[arg(long)]
     grid: bool,
@@ -45,6 +53,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let device = device::find(&arguments.device)?;
     let form = form_of(&arguments.out)?;
     let plan = run::read_plan(&arguments.run)?;
+    if let Some(input) = &arguments.input {
+        return translate(arguments, &plan, input, form, &device);
+    }
     let mut pair = run::open_generator(&arguments.run, &plan, &device)?;
     let (noise, labels) = match &arguments.noise {
         Some(path) => given_noise(path, &pair)?,
@@ -71,6 +82,71 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     let samples = pair.sample(&noise, labels.as_ref())?;
     write(arguments, form, &pair, &samples, &noise, labels)
+}
+
+/// Makes images from the images at `input`.
+fn translate(
+    arguments: &Arguments,
+    plan: &Plan,
+    input: &Path,
+    form: Form,
+    device: &Device,
+) -> Result<()> {
+    if !plan.recipe.system.translates() {
+        let message =
+            format!("recipe {} makes samples from noise: leave --input out", plan.recipe.name);
+        return Err(Failure::usage(message));
+    }
+    let mut ensemble = run::open_ensemble(&arguments.run, plan, device)?;
+    let generator = match (arguments.back, ensemble.players().len()) {
+        (false, _) => 0,
+        (true, 4) => 2,
+        (true, _) => {
+            return Err(Failure::usage(format!("recipe {} goes one way only", plan.recipe.name)));
+        }
+    };
+    let most = arguments.n.unwrap_or(64);
+    let wanted = ensemble.players()[generator].network.input();
+    let &[side, _, channels] = wanted.dims() else {
+        return Err(Failure::new("the generator takes no images"));
+    };
+    let data = folder::load_some(input, most, side, channels, plan.recipe.range)?;
+    let count = data.samples();
+    let inputs = Tensor::from_slice(&data.images, [count, side, side, channels], device)?;
+    // A few at a time bound the memory; the results do not depend on it.
+    let mut made = Vec::new();
+    for start in (0..count).step_by(8) {
+        let part = inputs.slice(0, start, 8.min(count - start))?;
+        made.push(ensemble.translate(generator, &part)?);
+    }
+    let made = concat(&made.iter().collect::<Vec<_>>(), 0)?;
+    let out = &arguments.out;
+    let recipe = &plan.recipe;
+    match form {
+        Form::Picture => {
+            let grid = ensemble::side_by_side(recipe, &[inputs, made])?;
+            files::write_atomically(out, &grid.png()?)?;
+        }
+        Form::Numbers => {
+            let tensors = [("input".to_owned(), inputs), ("image".to_owned(), made)];
+            files::write_atomically(out, &weights::to_bytes(&tensors, &[])?)?;
+        }
+        Form::Folder => {
+            std::fs::create_dir_all(out).map_err(|error| {
+                Failure::new(format!("cannot write {}: {error}", out.display()))
+            })?;
+            if arguments.grid {
+                let grid = ensemble::side_by_side(recipe, &[inputs, made])?;
+                files::write_atomically(out.join("grid.png"), &grid.png()?)?;
+            } else {
+                for index in 0..count {
+                    let one = show::image(recipe, &made.slice(0, index, 1)?)?.png()?;
+                    files::write_atomically(out.join(format!("{index:06}.png")), &one)?;
+                }
+            }
+        }
+    }
+    output::print(&format!("{}\n", out.display()))
 }
 
 /// What is written.

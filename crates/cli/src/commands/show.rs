@@ -6,7 +6,6 @@ use belamy_cpu::cpu;
 use belamy_gan::recipe::{RECIPES, Recipe};
 use belamy_gan::{networks, run};
 use belamy_nn::network::LayerRow;
-use belamy_tensor::DType;
 use serde::Serialize;
 use std::path::Path;
 
@@ -56,10 +55,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     for assignment in &arguments.set {
         recipe.set(assignment)?;
     }
-    let (generator, discriminator) =
-        networks::build(recipe.system, &recipe.sizes(), &cpu(), DType::F32, 0)?;
+    let networks = networks::outline(recipe.system, &recipe.sizes(), &cpu())?;
     let mut tables = Tables { networks: Vec::new() };
-    for network in [generator, discriminator] {
+    for network in networks {
         let mut layers = network.table()?;
         let trainable = layers.iter().map(|row| row.trainable).sum();
         let all: usize = layers.iter().map(|row| row.params).sum();

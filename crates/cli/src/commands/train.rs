@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
     /// Go on with the run in this folder, from its newest checkpoint.
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
-    /// Set a field of the recipe: key=value, with dots into tables: labels.real=1; preset=lecture or preset=fixed for many at once.
+    /// Set a field of the recipe: key=value, with dots into tables: labels.real=1; preset=lecture, fixed or narrow for many at once.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// A line of metrics each N steps.
@@ -131,10 +131,9 @@ fn create(
     if seed > i64::MAX as u64 {
         return Err(Failure::usage(format!("--seed {seed}: must be below 2^63")));
     }
-    let data = source::load(&recipe, arguments.data.as_deref(), seed)?;
+    let data = source::material(&recipe, arguments.data.as_deref(), seed)?;
     if let Some(epochs) = arguments.epochs {
-        recipe.steps =
-            steps_of(epochs, &recipe, data.as_ref().map(belamy_gan::data::Dataset::samples))?;
+        recipe.steps = steps_of(epochs, &recipe, data.samples())?;
     }
     recipe.check()?;
     let out = match &arguments.out {
@@ -145,7 +144,7 @@ fn create(
     let mut plan = Plan::new(recipe, seed, device);
     plan.data = path.map_err(|error| Failure::new(error.to_string()))?.unwrap_or_default();
     set_intervals(&mut plan, arguments);
-    let run = Run::create(plan, data.as_ref(), device, &out)?;
+    let run = Run::create(plan, &data, device, &out)?;
     progress.say(&format!("training into {}", out.display()));
     Ok((run, out))
 }
@@ -213,8 +212,8 @@ fn resume(
     plan.recipe.check()?;
     set_intervals(&mut plan, arguments);
     let path = arguments.data.clone().or((plan.data != Path::new("")).then(|| plan.data.clone()));
-    let data = source::load(&plan.recipe, path.as_deref(), plan.seed)?;
-    Ok(Run::resume(plan, data.as_ref(), device, out)?)
+    let data = source::material(&plan.recipe, path.as_deref(), plan.seed)?;
+    Ok(Run::resume(plan, &data, device, out)?)
 }
 
 /// runs/RECIPE-001, or the first number after it that is free.

@@ -1,74 +1,127 @@
-//! Folders of PNG and JPEG images, brought to one size.
+//! Folders and zip archives of PNG, JPEG and PPM images, brought to one size.
 
+use super::archive::{Archive, Member};
 use super::image::{Image, LARGEST_SIDE};
-use super::{Dataset, ValueRange, idx::open_regular, reserve};
+use super::{Dataset, ValueRange, idx::open_regular};
 use crate::error::{Error, Result, bytes_in_words};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const LARGEST_FILE: u64 = 64 << 20;
 
-/// The images of a folder as `[n, side, side, channels]`, with 1 channel (grey) or 3 (RGB).
+/// Where an image is: a file, or a member of an archive.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// A file.
+    File(PathBuf),
+    /// A member of a zip archive.
+    Member(Arc<Archive>, Member),
+}
+
+impl Place {
+    /// The image. Fails, naming the place, if it cannot be decoded, is above 8192 pixels a side or needs more than
+    /// 64 MiB.
+    pub fn decode(&self) -> Result<Image> {
+        match self {
+            Place::File(path) => decode_file(path),
+            Place::Member(archive, member) => {
+                Image::decode(archive.name(member), &archive.read(member)?)
+            }
+        }
+    }
+}
+
+/// The images of a folder or a zip archive as `[n, side, side, channels]`, with 1 channel (grey) or 3 (RGB).
 ///
-/// Reads `*.png`, `*.jpg` and `*.jpeg`, sorted by name. If the images lie in sub-folders (one level), each sub-folder
-/// is a class, numbered in the order of the names. Each image is cropped to the square around its centre and resized
-/// with a triangle filter that averages when it shrinks. Transparency is dropped.
+/// Reads `*.png`, `*.jpg`, `*.jpeg`, `*.ppm` and `*.pgm`, sorted by name. If the images lie in sub-folders (one
+/// level), each sub-folder is a class, numbered in the order of the names. Each image is cropped to the square around
+/// its centre and resized with a triangle filter that averages when it shrinks. Transparency is dropped.
 ///
 /// Fails, naming the file, on an image that cannot be decoded, is above 8192 pixels a side or needs more than 64 MiB;
 /// and if the folder holds no image, or holds images both beside and inside sub-folders.
 pub fn load(
-    folder: impl AsRef<Path>,
+    path: impl AsRef<Path>,
     side: usize,
     channels: usize,
     range: ValueRange,
 ) -> Result<Dataset> {
-    let folder = folder.as_ref();
+    load_some(path, usize::MAX, side, channels, range)
+}
+
+/// As [`load`], of the first `most` images only; one image file will do.
+pub fn load_some(
+    path: impl AsRef<Path>,
+    most: usize,
+    side: usize,
+    channels: usize,
+    range: ValueRange,
+) -> Result<Dataset> {
+    let path = path.as_ref();
+    check_size(side, channels)?;
+    let (mut places, mut labels) = if path.is_file() && is_image(path) {
+        (vec![Place::File(path.to_path_buf())], None)
+    } else {
+        find(path)?
+    };
+    places.truncate(most.max(1));
+    labels.iter_mut().for_each(|labels| labels.truncate(most.max(1)));
+    check_room(path, places.len(), side * side * channels)?;
+    let images = each(&places, |place| Ok(place.decode()?.square(side, channels)))?.concat();
+    Dataset::from_bytes(&images, &[places.len(), side, side, channels], labels, range)
+}
+
+/// Refuses sizes that no image is brought to.
+pub(super) fn check_size(side: usize, channels: usize) -> Result<()> {
     if !(1..=LARGEST_SIDE).contains(&side) || !matches!(channels, 1 | 3) {
         let message = format!(
             "images of {side} x {side} x {channels} cannot be loaded: sides of 1 to {LARGEST_SIDE}, 1 or 3 channels can"
         );
         return Err(Error::data(message));
     }
-    let (paths, labels) = find(folder)?;
-    let elements = side * side * channels;
-    let total = paths.len().checked_mul(elements).filter(|&total| total <= u32::MAX as usize);
-    let Some(total) = total else {
-        let needed = bytes_in_words(4 * paths.len() as u128 * elements as u128);
-        let what = format!("its {} images need {needed} at {side} x {side}", paths.len());
-        return Err(Error::file(folder, what));
-    };
-    let mut images = reserve(total)?;
-    images.resize(total, 0.0);
-
-    // Decoding is most of the work; each thread fills its own part, so the order never changes.
-    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
-    let share = paths.len().div_ceil(threads);
-    let table: [f32; 256] = std::array::from_fn(|byte| range.from_byte(byte as u8));
-    let work = |paths: &[PathBuf], images: &mut [f32]| -> Result<()> {
-        for (path, image) in paths.iter().zip(images.chunks_exact_mut(elements)) {
-            let bytes = decode_file(path)?.square(side, channels);
-            for (value, byte) in image.iter_mut().zip(bytes) {
-                *value = table[usize::from(byte)];
-            }
-        }
-        Ok(())
-    };
-    std::thread::scope(|scope| {
-        let parts: Vec<_> = paths
-            .chunks(share)
-            .zip(images.chunks_mut(share * elements))
-            .map(|(paths, images)| scope.spawn(move || work(paths, images)))
-            .collect();
-        parts.into_iter().try_for_each(|part| match part.join() {
-            Ok(result) => result,
-            Err(_) => Err(Error::file(folder, "the image decoder failed on one of its images")),
-        })
-    })?;
-    Dataset::new(images, &[paths.len(), side, side, channels], labels, range)
+    Ok(())
 }
 
-/// The images of a folder in order, and the class of each if they lie in sub-folders.
-fn find(folder: &Path) -> Result<(Vec<PathBuf>, Option<Vec<u32>>)> {
+/// Refuses more numbers than 32-bit indices count.
+pub(super) fn check_room(path: &Path, count: usize, elements: usize) -> Result<()> {
+    if count.checked_mul(elements).is_none_or(|total| total > u32::MAX as usize) {
+        let needed = bytes_in_words(4 * count as u128 * elements as u128);
+        let what = format!("its {count} images need {needed} at this size");
+        return Err(Error::file(path, what));
+    }
+    Ok(())
+}
+
+/// What `work` makes of each of the places, in their order. Decoding is most of the work: threads share it.
+pub(super) fn each<T: Send>(
+    places: &[Place],
+    work: impl Fn(&Place) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+    let share = places.len().div_ceil(threads).max(1);
+    let work = &work;
+    let parts: Vec<Result<Vec<T>>> = std::thread::scope(|scope| {
+        let parts: Vec<_> = places
+            .chunks(share)
+            .map(|places| scope.spawn(move || places.iter().map(work).collect()))
+            .collect();
+        let failed = |_| Err(Error::data("the image decoder failed on one of the images"));
+        parts.into_iter().map(|part| part.join().unwrap_or_else(failed)).collect()
+    });
+    let mut results = Vec::with_capacity(places.len());
+    for part in parts {
+        results.extend(part?);
+    }
+    Ok(results)
+}
+
+/// The images of a folder or a zip archive in order, and the class of each if they lie in sub-folders.
+pub fn find(path: &Path) -> Result<(Vec<Place>, Option<Vec<u32>>)> {
+    let is_zip = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("zip"));
+    if is_zip && !path.is_dir() { find_in_archive(path) } else { find_in_folder(path) }
+}
+
+fn find_in_folder(folder: &Path) -> Result<(Vec<Place>, Option<Vec<u32>>)> {
     let mut direct = Vec::new();
     let mut inside = Vec::new();
     let mut labels = Vec::new();
@@ -79,17 +132,55 @@ fn find(folder: &Path) -> Result<(Vec<PathBuf>, Option<Vec<u32>>)> {
                 sorted_entries(&path)?.into_iter().filter(|path| is_image(path)).collect();
             if !images.is_empty() {
                 labels.extend(images.iter().map(|_| classes));
-                inside.extend(images);
+                inside.extend(images.into_iter().map(Place::File));
                 classes += 1;
             }
         } else if is_image(&path) {
-            direct.push(path);
+            direct.push(Place::File(path));
         }
     }
+    chosen(folder, direct, inside, labels)
+}
+
+/// As in a folder; folders that everything lies in do not count.
+fn find_in_archive(path: &Path) -> Result<(Vec<Place>, Option<Vec<u32>>)> {
+    let archive = Arc::new(Archive::open(path)?);
+    let is_hidden =
+        |name: &str| name.split('/').any(|part| part.starts_with('.') || part == "__MACOSX");
+    let mut members: Vec<&Member> = archive
+        .members()
+        .iter()
+        .filter(|member| is_image(Path::new(&member.name)) && !is_hidden(&member.name))
+        .collect();
+    members.sort_by(|a, b| a.name.cmp(&b.name));
+    let folder =
+        |member: &Member| member.name.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+    let mut folders: Vec<String> = members.iter().map(|member| folder(member)).collect();
+    folders.dedup();
+    let (mut direct, mut inside, mut labels) = (Vec::new(), Vec::new(), Vec::new());
+    for member in members {
+        let place = Place::Member(Arc::clone(&archive), member.clone());
+        if folders.len() == 1 {
+            direct.push(place);
+        } else {
+            let class = folders.iter().position(|found| *found == folder(member));
+            labels.push(class.unwrap_or(0) as u32);
+            inside.push(place);
+        }
+    }
+    chosen(path, direct, inside, labels)
+}
+
+fn chosen(
+    folder: &Path,
+    direct: Vec<Place>,
+    inside: Vec<Place>,
+    labels: Vec<u32>,
+) -> Result<(Vec<Place>, Option<Vec<u32>>)> {
     match (direct.is_empty(), inside.is_empty()) {
         (true, true) => Err(Error::file(
             folder,
-            "it holds no image (*.png, *.jpg or *.jpeg, in it or in its sub-folders)",
+            "it holds no image (*.png, *.jpg, *.jpeg, *.ppm or *.pgm, in it or in its sub-folders)",
         )),
         (false, false) => Err(Error::file(
             folder,
@@ -120,7 +211,7 @@ fn sorted_entries(folder: &Path) -> Result<Vec<PathBuf>> {
 
 fn is_image(path: &Path) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
-    matches!(ending.as_deref(), Some("png" | "jpg" | "jpeg"))
+    matches!(ending.as_deref(), Some("png" | "jpg" | "jpeg" | "ppm" | "pgm"))
 }
 
 fn decode_file(path: &Path) -> Result<Image> {
@@ -171,6 +262,26 @@ mod tests {
         std::fs::write(folder.join("stray.png"), png(0)).unwrap();
         let error = load(&folder, 4, 1, ValueRange::Unit).unwrap_err().to_string();
         assert!(error.contains("sub-folders are classes"), "{error}");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn archives_are_read_like_folders() {
+        use super::super::archive::tests::zip;
+        let folder = tempfile_folder("folder-zip");
+        let path = folder.join("signs.ZIP");
+        let (dark, light) = (png(30), png(60));
+        let flat = [("signs/b.png", &light[..]), ("signs/a.png", &dark), ("signs/.x.png", b"no")];
+        std::fs::write(&path, zip(&flat)).unwrap();
+        let data = load(&path, 4, 1, ValueRange::Unbounded).unwrap();
+        assert_eq!((data.shape[0], data.labels.is_none(), data.images[0]), (2, true, 30.0));
+        let classes = [("s/2/a.png", &light[..]), ("s/1/a.png", &dark), ("s/1/b.png", &dark)];
+        std::fs::write(&path, zip(&classes)).unwrap();
+        let data = load(&path, 4, 3, ValueRange::Unbounded).unwrap();
+        assert_eq!(data.labels, Some(vec![0, 0, 1]));
+        std::fs::write(&path, zip(&[("readme.txt", b"text")])).unwrap();
+        let error = load(&path, 4, 3, ValueRange::Unit).unwrap_err().to_string();
+        assert!(error.contains("holds no image"), "{error}");
         std::fs::remove_dir_all(folder).unwrap();
     }
 

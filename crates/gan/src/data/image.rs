@@ -1,4 +1,4 @@
-//! One image of bytes: decoding PNG and JPEG with strict limits, cropping, resizing, encoding PNG.
+//! One image of bytes: decoding PNG, JPEG and PPM with strict limits, cropping, resizing, encoding PNG.
 
 use crate::error::{Error, Result, bytes_in_words};
 use std::io::Cursor;
@@ -27,7 +27,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// Decodes a PNG or JPEG image that is in memory (its first bytes tell which); `name` stands in errors.
+    /// Decodes a PNG, JPEG or binary PPM image that is in memory (its first bytes tell which); `name` stands in errors.
     ///
     /// Palettes become RGB, 16 bits become 8, transparency is dropped. Fails above 8192 pixels a side or 64 MiB, if
     /// the header promises more than such a file can hold, and if the file is damaged.
@@ -88,8 +88,22 @@ impl Image {
                 return Err(fail(format!("{found} has a colour space that is not read")));
             }
             Ok(Image { width, height, channels, bytes: decoded })
+        } else if let [b'P', kind @ (b'5' | b'6'), ..] = bytes {
+            let channels = if *kind == b'5' { 1 } else { 3 };
+            let (numbers, pixels) = netpbm_header(bytes)
+                .ok_or_else(|| fail(format!("{found} has a damaged PPM header")))?;
+            let [width, height, most] = numbers;
+            check(width, height, 8 * channels, channels)?;
+            if most != 255 {
+                return Err(fail(format!("its largest value is {most}; 255 is read")));
+            }
+            let length = width * height * channels;
+            let decoded = pixels.get(..length).ok_or_else(|| {
+                fail(format!("{found} ends within its {width} x {height} pixels"))
+            })?;
+            Ok(Image { width, height, channels, bytes: decoded.to_vec() })
         } else {
-            Err(fail(format!("{found} is neither a PNG nor a JPEG image")))
+            Err(fail(format!("{found} is neither a PNG, a JPEG nor a binary PPM image")))
         }
     }
 
@@ -148,10 +162,44 @@ impl Image {
         result
     }
 
+    /// The part of `width` by `height` pixels from `left` and `top` on, cut off where the image ends.
+    ///
+    /// Panics if nothing is left.
+    pub fn part(&self, left: usize, top: usize, width: usize, height: usize) -> Image {
+        let (right, bottom) = ((left + width).min(self.width), (top + height).min(self.height));
+        assert!(left < right && top < bottom, "a part of an image holds a pixel");
+        let row = |y: usize| {
+            &self.bytes[(y * self.width + left) * self.channels..][..(right - left) * self.channels]
+        };
+        let bytes = (top..bottom).flat_map(row).copied().collect();
+        Image { width: right - left, height: bottom - top, channels: self.channels, bytes }
+    }
+
     /// The image as the bytes of a PNG file.
     pub fn png(&self) -> Result<Vec<u8>> {
         encode_png(self.width, self.height, self.channels, &self.bytes)
     }
+}
+
+/// Width, height and largest value of a binary PPM or PGM file, and what follows them.
+fn netpbm_header(bytes: &[u8]) -> Option<([usize; 3], &[u8])> {
+    let mut rest = &bytes[2..];
+    let mut numbers = [0; 3];
+    for number in &mut numbers {
+        loop {
+            let space = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            rest = &rest[space..];
+            if rest.first() != Some(&b'#') {
+                break;
+            }
+            rest = &rest[rest.iter().position(|&byte| byte == b'\n')?..];
+        }
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        *number = std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()?;
+        rest = &rest[digits..];
+    }
+    let (first, pixels) = rest.split_first()?;
+    first.is_ascii_whitespace().then_some((numbers, pixels))
 }
 
 /// `[height, width, channels]` bytes as a PNG file.
@@ -215,6 +263,30 @@ mod tests {
         let grey =
             Image { width: 3, height: 2, channels: 1, bytes: vec![0, 50, 100, 150, 200, 255] };
         assert_eq!(Image::decode("x", &grey.png().unwrap()).unwrap(), grey);
+    }
+
+    #[test]
+    fn ppm_is_read_and_its_damage_found() {
+        let file = b"P6\n# made by hand\n2 1\n255\n\x01\x02\x03\x04\x05\x06";
+        let image = Image::decode("x.ppm", file).unwrap();
+        assert_eq!((image.width, image.height, image.channels), (2, 1, 3));
+        assert_eq!(image.bytes, [1, 2, 3, 4, 5, 6]);
+        let grey = Image::decode("x.pgm", b"P5 1 2 255 \x07\x08").unwrap();
+        assert_eq!((grey.channels, &grey.bytes[..]), (1, &[7, 8][..]));
+        for length in 2..file.len() {
+            assert!(Image::decode("x.ppm", &file[..length]).is_err(), "{length}");
+        }
+        for header in ["P6 99999 99999 255 ", "P6 1 1 65535 ", "P6 -1 1 255 ", "P6 # no end"] {
+            assert!(Image::decode("x.ppm", header.as_bytes()).is_err(), "{header}");
+        }
+    }
+
+    #[test]
+    fn parts_keep_their_pixels() {
+        let image = pattern();
+        let part = image.part(10, 8, 2, 99);
+        assert_eq!((part.width, part.height), (2, 3));
+        assert_eq!(part.bytes[..6], image.bytes[(8 * 13 + 10) * 3..][..6]);
     }
 
     #[test]

@@ -1,10 +1,25 @@
-//! Data sets: idx files, the embedded digits, folders of images, and two that are made from a seed.
+//! Data sets.
+//!
+//! | file | what it reads or makes |
+//! |---|---|
+//! | [`mnist`], [`idx`] | the embedded digits; idx files |
+//! | [`cifar`] | CIFAR-10's binary batches |
+//! | [`folder`], [`archive`], [`image`] | folders and zip archives of PNG, JPEG and PPM images |
+//! | [`synthetic`] | points on a sine, images of lines, from a seed |
+//! | [`two`] | images of two kinds: side by side, in two folders, grey and coloured, small and large, made from a seed |
+//! | [`shapes`] | circles, rectangles and squares, from a seed |
+//! | [`bicubic`] | MATLAB's resizing, and luminance |
 
+pub mod archive;
+pub mod bicubic;
+pub mod cifar;
 pub mod folder;
 pub mod idx;
 pub mod image;
 pub mod mnist;
+pub mod shapes;
 pub mod synthetic;
+pub mod two;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result, bytes_in_words};

@@ -1,6 +1,8 @@
 //! Activations.
 
-use crate::{Context, Layer};
+use super::Placement;
+use crate::initializer::{Fans, Initializer};
+use crate::{Context, Layer, Param};
 use belamy_tensor::{Result, Shape, Tensor};
 
 /// A pointwise function without parameters.
@@ -54,5 +56,63 @@ impl Layer for Activation {
 
     fn output(&self, input: Shape) -> Result<Shape> {
         Ok(input)
+    }
+}
+
+/// x where positive, else a · x, with one slope `a` that is learned (He et al., 2015).
+#[derive(Debug)]
+pub struct PRelu {
+    slope: Param,
+}
+
+impl PRelu {
+    /// A layer whose slope starts at `slope`: 0.25 in PyTorch.
+    pub fn new(slope: f64, place: &mut Placement<'_>) -> Result<PRelu> {
+        let fans = Fans { fan_in: 1, fan_out: 1 };
+        Ok(PRelu { slope: place.trainable("slope", [1], fans, Initializer::Constant(slope))? })
+    }
+}
+
+impl Layer for PRelu {
+    fn kind(&self) -> &'static str {
+        "prelu"
+    }
+
+    fn description(&self) -> String {
+        "PReLU".to_owned()
+    }
+
+    fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        x.relu()?.sub(&x.neg()?.relu()?.mul(&cx.read(&self.slope))?)
+    }
+
+    fn output(&self, input: Shape) -> Result<Shape> {
+        Ok(input)
+    }
+
+    fn params(&self) -> Vec<&Param> {
+        vec![&self.slope]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use belamy_tensor::{DType, Graph, grad};
+
+    #[test]
+    fn prelu_learns_its_slope_from_the_negative_side() {
+        let device = belamy_cpu::oracle();
+        let mut place = Placement::new(&device, DType::F64, 1);
+        let layer = PRelu::new(0.25, &mut place).unwrap();
+        let mut cx = Context::train(1, 0, 0, &device).unwrap();
+        let x = Tensor::from_slice(&[2.0f64, -4.0, -1.0], [1, 3], &device).unwrap().tracked();
+        let y = layer.forward(&x, &mut cx).unwrap();
+        assert_eq!(y.to_f64().unwrap(), [2.0, -1.0, -0.25]);
+        let slope = layer.slope.value();
+        let grads = grad(&y.sum_all().unwrap(), None, &[&x, &slope], Graph::Drop).unwrap();
+        let values: Vec<Vec<f64>> =
+            grads.into_iter().map(|grad| grad.unwrap().to_f64().unwrap()).collect();
+        assert_eq!(values, [vec![1.0, 0.25, 0.25], vec![-5.0]]);
     }
 }

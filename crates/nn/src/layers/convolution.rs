@@ -13,6 +13,14 @@ pub enum Padding {
     Zeros(usize),
     /// Keras' `same`: outputs are ⌈side / stride⌉ (inputs · stride when transposed), a spare zero goes below and right.
     Same,
+    /// PyTorch's `padding` and `output_padding` of a transposed convolution: `open` more rows and columns, below and
+    /// right.
+    Open {
+        /// The zeros on all sides of the image that the way back would start from.
+        zeros: usize,
+        /// Rows and columns that the division by the stride had cut off.
+        open: usize,
+    },
 }
 
 /// What both kinds of convolution are made from.
@@ -41,6 +49,7 @@ impl Convolution {
             Padding::Zeros(0) => String::new(),
             Padding::Zeros(zeros) => format!(", padding {zeros}"),
             Padding::Same => ", same".to_owned(),
+            Padding::Open { zeros, open } => format!(", padding {zeros}, output padding {open}"),
         };
         let bias = if bias.is_none() { ", no bias" } else { "" };
         format!("{name} {inputs}→{outputs}, {kernel}×{kernel}, stride {stride}{padding}{bias}")
@@ -86,6 +95,10 @@ pub struct Conv2d {
 impl Conv2d {
     /// A layer with fresh parameters.
     pub fn new(spec: Convolution, place: &mut Placement<'_>) -> Result<Conv2d> {
+        if let Padding::Open { .. } = spec.padding {
+            let message = "only a transposed convolution has output padding";
+            return Err(Error::argument("conv2d", message));
+        }
         let taps = spec.kernel * spec.kernel;
         let fans = Fans { fan_in: spec.inputs * taps, fan_out: spec.outputs * taps };
         let (weight, bias) = spec.params(fans, place)?;
@@ -95,7 +108,7 @@ impl Conv2d {
     fn window(&self, image: [usize; 2]) -> Window {
         let Convolution { kernel, stride, padding, .. } = self.spec;
         match padding {
-            Padding::Zeros(zeros) => Window::new(stride, zeros),
+            Padding::Zeros(zeros) | Padding::Open { zeros, .. } => Window::new(stride, zeros),
             Padding::Same => Window::same(stride, image, [kernel, kernel]),
         }
     }
@@ -159,6 +172,7 @@ impl ConvTranspose2d {
         let Convolution { kernel, stride, padding, .. } = self.spec;
         match padding {
             Padding::Zeros(zeros) => (Window::new(stride, zeros), (0, 0)),
+            Padding::Open { zeros, open } => (Window::new(stride, zeros), (open, open)),
             Padding::Same => {
                 let made = image.map(|side| side * stride);
                 let window = Window::same(stride, made, [kernel, kernel]);

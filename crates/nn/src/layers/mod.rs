@@ -1,6 +1,7 @@
 //! The layers, a file a family.
 
 pub mod activation;
+pub mod composite;
 pub mod convolution;
 pub mod dense;
 pub mod dropout;
@@ -8,13 +9,14 @@ pub mod embedding;
 pub mod norm;
 pub mod shape;
 
-pub use activation::Activation;
+pub use activation::{Activation, PRelu};
+pub use composite::{Join, Skip};
 pub use convolution::{Conv2d, ConvTranspose2d, Padding};
 pub use dense::Dense;
 pub use dropout::Dropout;
 pub use embedding::Embedding;
 pub use norm::{BatchNorm, InstanceNorm, RunningVariance};
-pub use shape::{Flatten, Reshape, Upsample};
+pub use shape::{Flatten, PixelShuffle, ReflectPad, Reshape, Upsample};
 
 use crate::Param;
 use crate::initializer::{Fans, Initializer};
@@ -29,13 +31,15 @@ pub struct Placement<'a> {
     pub dtype: DType,
     /// The network's seed.
     pub seed: u64,
+    /// Whether weights are drawn; if not, all are 0, which is enough to be counted.
+    pub drawn: bool,
     next: u32,
 }
 
 impl<'a> Placement<'a> {
     /// Parameters of type `dtype` on `device`, drawn by `seed`.
     pub fn new(device: &'a Device, dtype: DType, seed: u64) -> Placement<'a> {
-        Placement { device, dtype, seed, next: 0 }
+        Placement { device, dtype, seed, drawn: true, next: 0 }
     }
 
     /// A new weight.
@@ -48,6 +52,7 @@ impl<'a> Placement<'a> {
     ) -> Result<Param> {
         let index = self.next;
         self.next += 1;
+        let initializer = if self.drawn { initializer } else { Initializer::Constant(0.0) };
         let value =
             initializer.tensor(shape.into(), fans, self.seed, index, self.dtype, self.device)?;
         Ok(Param::trainable(name, value))

@@ -52,6 +52,20 @@ impl BatchNorm {
         })
     }
 
+    /// One value a channel is its own mean: what is left is β. Keras goes on like this, PyTorch refuses; pix2pix's
+    /// innermost level, 1×1 of a batch of one, is trained so.
+    fn of_one_value(&self, x: &Tensor, beta: &Tensor) -> Result<Tensor> {
+        let value = x.detach().reshape(beta.shape())?;
+        let moved = |running: &Param, batch: &Tensor| -> Result<()> {
+            let kept = running.value().mul_scalar(self.decay)?;
+            running.set(kept.add(&batch.mul_scalar(1.0 - self.decay)?)?);
+            Ok(())
+        };
+        moved(&self.running_mean, &value)?;
+        moved(&self.running_variance, &value.zeros_like()?)?;
+        beta.broadcast_to(x.shape())
+    }
+
     /// The layer followed by a leaky ReLU of `slope`; 1 for none.
     fn activated(&self, x: &Tensor, slope: f64, cx: &mut Context) -> Result<Tensor> {
         let (gamma, beta) = (cx.read(&self.gamma), cx.read(&self.beta));
@@ -60,6 +74,13 @@ impl BatchNorm {
         if !cx.is_training() {
             let (mean, variance) = (&running_mean, &running_variance);
             let y = norm::normalize(x, mean, variance, Some(&gamma), Some(&beta), self.epsilon)?;
+            return if slope == 1.0 { Ok(y) } else { y.leaky_relu(slope) };
+        }
+        if self.variance == RunningVariance::Biased
+            && cx.parts() == 1
+            && x.shape().elements() == gamma.shape().elements()
+        {
+            let y = self.of_one_value(x, &beta)?;
             return if slope == 1.0 { Ok(y) } else { y.leaky_relu(slope) };
         }
         let (y, statistics) = norm::batch_norm_leaky_relu(
@@ -184,5 +205,37 @@ impl Layer for InstanceNorm {
 
     fn params(&self) -> Vec<&Param> {
         self.affine.iter().flat_map(|(gamma, beta)| [gamma, beta]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use belamy_tensor::{DType, Graph, grad};
+
+    #[test]
+    fn one_value_a_channel_leaves_beta_by_keras_convention_only() {
+        let device = belamy_cpu::oracle();
+        let mut place = Placement::new(&device, DType::F64, 1);
+        let mut layer = |variance| {
+            BatchNorm::new(2, 0.9, 1e-3, variance, Initializer::Constant(1.0), &mut place).unwrap()
+        };
+        let mut cx = Context::train(1, 0, 0, &device).unwrap();
+        let x = Tensor::from_slice(&[3.0f64, -4.0], [1, 1, 1, 2], &device).unwrap().tracked();
+        let keras = layer(RunningVariance::Biased);
+        keras.beta.set(Tensor::from_slice(&[0.5f64, 0.25], [2], &device).unwrap());
+        let y = keras.forward(&x, &mut cx).unwrap();
+        assert_eq!(y.to_f64().unwrap(), [0.5, 0.25]);
+        let values = |param: &Param| param.value().to_f64().unwrap();
+        let close = |a: &[f64], b: [f64; 2]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12);
+        assert!(close(&values(&keras.running_mean), [0.3, -0.4]));
+        assert!(close(&values(&keras.running_variance), [0.9, 0.9]));
+        // The input has no say, so it gets no gradient.
+        let beta = keras.beta.value();
+        let grads = grad(&y.sum_all().unwrap(), None, &[&x, &beta], Graph::Drop).unwrap();
+        assert!(grads[0].is_none());
+        assert_eq!(grads[1].as_ref().unwrap().to_f64().unwrap(), [1.0, 1.0]);
+        let pytorch = layer(RunningVariance::Unbiased);
+        assert!(pytorch.forward(&x, &mut cx).is_err());
     }
 }

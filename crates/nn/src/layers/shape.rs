@@ -1,6 +1,7 @@
 //! Layers that only move or repeat what they are given.
 
 use crate::{Context, Layer};
+use belamy_tensor::ops::pixel_shuffle::pixel_shuffle;
 use belamy_tensor::ops::resize;
 use belamy_tensor::{Error, Result, Shape, Tensor};
 
@@ -103,6 +104,74 @@ impl Layer for Upsample {
                 Shape::new(&[height * self.factor, width * self.factor, channels])
             }
             _ => Err(Error::shape("upsample", &[input], "wants an image [H, W, C]")),
+        }
+    }
+}
+
+/// Mirrors an image's border outwards, the edge itself not repeated: PyTorch's `ReflectionPad2d`.
+#[derive(Debug, Clone, Copy)]
+pub struct ReflectPad {
+    /// Pixels added on each side; fewer than the image has.
+    pub border: usize,
+}
+
+impl Layer for ReflectPad {
+    fn kind(&self) -> &'static str {
+        "reflect_pad"
+    }
+
+    fn description(&self) -> String {
+        format!("ReflectPad {}", self.border)
+    }
+
+    fn forward(&self, x: &Tensor, _cx: &mut Context) -> Result<Tensor> {
+        let both = (self.border, self.border);
+        x.reflect_pad2d((both, both))
+    }
+
+    fn output(&self, input: Shape) -> Result<Shape> {
+        match *input.dims() {
+            [height, width, channels] if self.border < height.min(width) => {
+                Shape::new(&[height + 2 * self.border, width + 2 * self.border, channels])
+            }
+            _ => {
+                let rule = format!("wants an image [H, W, C] of sides above {}", self.border);
+                Err(Error::shape("reflect_pad", &[input], rule))
+            }
+        }
+    }
+}
+
+/// Turns `factor`² channels into `factor` times the rows and columns (Shi et al., 2016), in PyTorch's order.
+#[derive(Debug, Clone, Copy)]
+pub struct PixelShuffle {
+    /// The factor.
+    pub factor: usize,
+}
+
+impl Layer for PixelShuffle {
+    fn kind(&self) -> &'static str {
+        "pixel_shuffle"
+    }
+
+    fn description(&self) -> String {
+        format!("PixelShuffle ×{}", self.factor)
+    }
+
+    fn forward(&self, x: &Tensor, _cx: &mut Context) -> Result<Tensor> {
+        pixel_shuffle(x, self.factor)
+    }
+
+    fn output(&self, input: Shape) -> Result<Shape> {
+        let square = self.factor * self.factor;
+        match *input.dims() {
+            [height, width, channels] if square > 0 && channels % square == 0 => {
+                Shape::new(&[height * self.factor, width * self.factor, channels / square])
+            }
+            _ => {
+                let rule = format!("wants an image [H, W, C] whose channels {square} divides");
+                Err(Error::shape("pixel_shuffle", &[input], rule))
+            }
         }
     }
 }

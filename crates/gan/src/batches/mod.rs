@@ -3,6 +3,10 @@
 //! Both come from counters, not from a state: a batch depends on (seed, step, draw) alone, so a resumed run sees what
 //! an unbroken one would have seen. Shuffling is a permutation computed on the device; nothing visits the host.
 
+mod two;
+
+pub use two::TwoBatches;
+
 use crate::data::{Dataset, ValueRange};
 use crate::error::{Error, Result};
 use crate::recipe::{Recipe, Source};
@@ -28,10 +32,18 @@ pub trait Batches {
     fn real(&mut self, draw: usize, cx: &mut Context) -> Result<Batch>;
     /// Noise, and labels where there are classes.
     fn noise(&mut self, cx: &mut Context) -> Result<Batch>;
-
     /// Whether all of it is made on the device from the context's counter, so that a step may be recorded and replayed.
     fn are_of_the_counter(&self) -> bool {
         false
+    }
+    /// Images of two kinds, for systems that make the one from the other: inputs and the targets that belong to them,
+    /// or a batch of each. Fails for sources of one kind.
+    fn two(&mut self, _cx: &mut Context) -> Result<[Tensor; 2]> {
+        Err(Error::data("these data are of one kind, not of two"))
+    }
+    /// How many samples make an epoch; `None` where they never end.
+    fn count(&self) -> Option<usize> {
+        None
     }
 }
 
@@ -86,14 +98,6 @@ impl DeviceBatches {
             real,
         })
     }
-
-    /// How many samples make an epoch; `None` where they never end.
-    pub fn count(&self) -> Option<usize> {
-        match &self.real {
-            Real::Sine => None,
-            Real::Samples { count, .. } => Some(*count),
-        }
-    }
 }
 
 fn on_device(
@@ -116,14 +120,7 @@ fn on_device(
     if data.range != recipe.range && recipe.range != ValueRange::Unbounded {
         return Err(Error::data(format!("recipe {} takes another range of values", recipe.name)));
     }
-    let shape = Shape::new(&[&[count], sample.dims()].concat())?;
-    let samples = match dtype {
-        DType::F32 => Tensor::from_slice(&data.images, shape, device)?,
-        _ => {
-            let wide: Vec<f64> = data.images.iter().map(|&value| f64::from(value)).collect();
-            Tensor::from_f64(&wide, shape, dtype, device)?
-        }
-    };
+    let samples = samples_on_device(data, &[&[count], sample.dims()].concat(), dtype, device)?;
     let labels = match (&data.labels, recipe.classes) {
         (_, 0) => None,
         (Some(labels), classes) if data.classes <= classes => {
@@ -138,6 +135,23 @@ fn on_device(
         }
     };
     Ok(Real::Samples { samples, labels, count })
+}
+
+/// All samples of a data set as one tensor of `shape`.
+fn samples_on_device(
+    data: &Dataset,
+    shape: &[usize],
+    dtype: DType,
+    device: &Device,
+) -> Result<Tensor> {
+    let shape = Shape::new(shape)?;
+    Ok(match dtype {
+        DType::F32 => Tensor::from_slice(&data.images, shape, device)?,
+        _ => {
+            let wide: Vec<f64> = data.images.iter().map(|&value| f64::from(value)).collect();
+            Tensor::from_f64(&wide, shape, dtype, device)?
+        }
+    })
 }
 
 impl Batches for DeviceBatches {
@@ -187,6 +201,13 @@ impl Batches for DeviceBatches {
         debug_assert!(samples.device().is(&self.device));
         Ok(Batch { samples, labels })
     }
+
+    fn count(&self) -> Option<usize> {
+        match &self.real {
+            Real::Sine => None,
+            Real::Samples { count, .. } => Some(*count),
+        }
+    }
 }
 
 /// Standard normal noise `[batch, latent]`.
@@ -197,15 +218,23 @@ pub fn normal_noise(batch: usize, latent: usize, dtype: DType, cx: &mut Context)
 
 /// Each image of `[N, H, W, C]` as it is or mirrored left to right, with even odds.
 fn mirrored_at_random(images: &Tensor, cx: &mut Context) -> Result<Tensor> {
+    let chosen = even_odds(images.dims()[0], images.dtype(), cx)?;
+    Ok(select(&chosen, &mirrored(images)?, images)?)
+}
+
+/// A coin for each of `count` images, `[count, 1, 1, 1]`.
+fn even_odds(count: usize, dtype: DType, cx: &mut Context) -> Result<Tensor> {
+    let key = cx.next_key();
+    Ok(random::bernoulli([count, 1, 1, 1], 0.5, dtype, key, cx.counter())?)
+}
+
+/// Images `[N, H, W, C]` mirrored left to right.
+fn mirrored(images: &Tensor) -> Result<Tensor> {
     let &[n, h, w, c] = images.dims() else {
         return Err(Error::data("only images can be mirrored"));
     };
     let backwards: Vec<u32> = (0..w as u32).rev().collect();
     let backwards = Tensor::from_slice(&backwards, [w], images.device())?;
     let columns = images.permute(&[2, 0, 1, 3])?.reshape([w, n * h * c])?;
-    let mirrored =
-        gather_rows(&columns, &backwards)?.reshape([w, n, h, c])?.permute(&[1, 2, 0, 3])?;
-    let key = cx.next_key();
-    let chosen = random::bernoulli([n, 1, 1, 1], 0.5, images.dtype(), key, cx.counter())?;
-    Ok(select(&chosen, &mirrored, images)?)
+    Ok(gather_rows(&columns, &backwards)?.reshape([w, n, h, c])?.permute(&[1, 2, 0, 3])?)
 }

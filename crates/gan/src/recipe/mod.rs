@@ -1,11 +1,15 @@
 //! Recipes: everything that decides a training run, as data.
 
+mod list;
+
+pub use list::{Entry, RECIPES};
+
+use crate::adversarial::Objective;
 use crate::data::ValueRange;
 use crate::error::{Error, Result};
-use crate::networks::{Sizes, System};
+use crate::networks::{SUPER_RESOLUTION, Sizes, System};
 use crate::objective::{GeneratorLoss, Labels, LossConvention};
-use belamy_nn::optimizer::{Convention, Rule, Settings};
-use belamy_nn::schedule::Schedule;
+use belamy_nn::optimizer::{Rule, Settings};
 use serde::{Deserialize, Serialize};
 
 /// Where real samples come from.
@@ -18,8 +22,63 @@ pub enum Source {
     Lines,
     /// Handwritten digits: the 10,000 inside the program, or those of a folder.
     Mnist,
-    /// A folder of images.
+    /// A folder of images, or a zip of them.
     Images,
+    /// One class of CIFAR-10, 0 to 9; 10 for all, labelled.
+    Cifar,
+    /// A folder of images, each a target and the input that belongs to it side by side.
+    SideBySide,
+    /// Pairs of five violet circles and the green rectangles in their places, made from the seed.
+    CirclesRectangles,
+    /// Grey images and their colours, from a folder of images.
+    GreyToColour,
+    /// Images of two kinds, in the folders `trainA` and `trainB`.
+    TwoFolders,
+    /// Images of circles and images of squares, made from the seed.
+    CirclesSquares,
+    /// Small crops of photographs and their originals, from a folder of images.
+    SuperResolution,
+}
+
+impl Source {
+    /// Whether it yields images of two kinds.
+    pub fn is_two(self) -> bool {
+        !matches!(
+            self,
+            Source::Sine | Source::Lines | Source::Mnist | Source::Images | Source::Cifar
+        )
+    }
+
+    /// Whether it is made from the seed, so that no path is taken.
+    pub fn is_made(self) -> bool {
+        matches!(
+            self,
+            Source::Sine | Source::Lines | Source::CirclesRectangles | Source::CirclesSquares
+        )
+    }
+}
+
+/// What each part of a generator's loss is multiplied by, where it learns from more than the discriminator.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
+    /// What the discriminator says.
+    pub adversarial: f64,
+    /// The mean absolute difference from the target: pix2pix.
+    pub l1: f64,
+    /// The mean absolute difference after the way there and back: CycleGAN.
+    pub cycle: f64,
+    /// The mean absolute change of what is of the other kind already: CycleGAN.
+    pub identity: f64,
+    /// The mean squared difference from the target: super-resolution.
+    pub content: f64,
+}
+
+impl Default for Terms {
+    /// The discriminator's word alone.
+    fn default() -> Terms {
+        Terms { adversarial: 1.0, l1: 0.0, cycle: 0.0, identity: 0.0, content: 0.0 }
+    }
 }
 
 /// How the discriminator sees a real and a fake batch.
@@ -68,6 +127,21 @@ pub struct Recipe {
     pub dropout: f64,
     /// Classes of a conditional system; 0 otherwise.
     pub classes: usize,
+    /// Which class of CIFAR-10; 10 for all of them.
+    #[serde(default)]
+    pub class: usize,
+    /// Side of the images, for systems of several sizes; 0 otherwise.
+    #[serde(default)]
+    pub side: usize,
+    /// Channels of the images that a generator takes; 0 where it takes noise.
+    #[serde(default)]
+    pub input_channels: usize,
+    /// Channels of the images, for systems that make grey or coloured ones; 0 otherwise.
+    #[serde(default)]
+    pub channels: usize,
+    /// Residual blocks; 0 where there are none.
+    #[serde(default)]
+    pub blocks: usize,
     /// Real samples in a batch.
     pub batch: usize,
     /// Generator updates in a run.
@@ -86,8 +160,23 @@ pub struct Recipe {
     pub average_decay: f64,
     /// Mirrors images left to right at random.
     pub mirror: bool,
+    /// Enlarges images of two kinds to this side before a random crop of `side`; 0 for none.
+    #[serde(default)]
+    pub jitter: usize,
+    /// What both networks want of the discriminator's logits.
+    #[serde(default)]
+    pub objective: Objective,
     /// Targets and their disturbance.
     pub labels: Labels,
+    /// What each part of the generator's loss is multiplied by.
+    #[serde(default)]
+    pub terms: Terms,
+    /// How many images the discriminators' pools keep; 0 for none.
+    #[serde(default)]
+    pub pool: usize,
+    /// Generator updates without a discriminator, before the game begins.
+    #[serde(default)]
+    pub pretraining_steps: u64,
     /// The generator's optimiser.
     pub generator_optimizer: Settings,
     /// The discriminator's optimiser.
@@ -96,193 +185,6 @@ pub struct Recipe {
 
 /// The largest decay of an optimiser's moments.
 const BELOW_ONE: f64 = 0.999_999_999;
-
-fn adam(learning_rate: f64, beta_1: f64, epsilon: f64, convention: Convention) -> Settings {
-    Settings {
-        learning_rate,
-        schedule: Schedule::Constant,
-        clip_value: 0.0,
-        clip_norm: 0.0,
-        rule: Rule::Adam { beta_1, beta_2: 0.999, epsilon, convention },
-    }
-}
-
-/// Adam as Keras runs it when nothing but the rate is given.
-fn keras_adam(learning_rate: f64) -> Settings {
-    adam(learning_rate, 0.9, 1e-7, Convention::Keras)
-}
-
-/// A line of the list of recipes: name, what it is, data it needs.
-#[derive(Debug, Clone, Copy)]
-pub struct Entry {
-    /// The recipe's name.
-    pub name: &'static str,
-    /// What it trains, and after whom.
-    pub summary: &'static str,
-    /// What data it needs.
-    pub data: &'static str,
-    make: fn() -> Recipe,
-}
-
-/// Every recipe, in the lectures' order.
-pub const RECIPES: &[Entry] = &[
-    Entry {
-        name: "mnist-mlp",
-        summary: "digits by two multi-layer perceptrons (Bonacorsi, ISGC 2021)",
-        data: "none: 10,000 digits are built in; or a folder with MNIST's idx files",
-        make: mnist_mlp,
-    },
-    Entry {
-        name: "sine",
-        summary: "points on a sine curve by two tiny networks (Kasprowski, gan0)",
-        data: "none: made from the seed",
-        make: sine,
-    },
-    Entry {
-        name: "lines-upsample",
-        summary: "32×32 vertical lines, generator by upsampling (Kasprowski, gan1)",
-        data: "none: made from the seed",
-        make: lines_upsample,
-    },
-    Entry {
-        name: "lines-transpose",
-        summary: "32×32 vertical lines, generator by transposed convolutions (Kasprowski, gan1)",
-        data: "none: made from the seed",
-        make: || Recipe {
-            name: "lines-transpose".into(),
-            system: System::LinesTranspose,
-            ..lines_upsample()
-        },
-    },
-    Entry {
-        name: "mnist-dcgan",
-        summary: "digits by a DCGAN (TensorFlow tutorial)",
-        data: "none: 10,000 digits are built in; or a folder with MNIST's idx files",
-        make: mnist_dcgan,
-    },
-    Entry {
-        name: "dcgan64",
-        summary: "64×64 colour images by a DCGAN (pytorch/examples, after Radford et al. 2015)",
-        data: "a folder of PNG or JPEG images",
-        make: dcgan64,
-    },
-    Entry {
-        name: "conditional-signs64",
-        summary: "64×64 road signs of four classes by a conditional DCGAN (Kasprowski, lecture7)",
-        data: "a folder with one sub-folder of images a class, four classes",
-        make: conditional_signs64,
-    },
-];
-
-fn sine() -> Recipe {
-    Recipe {
-        name: "sine".into(),
-        system: System::Sine,
-        source: Source::Sine,
-        samples: 0,
-        range: ValueRange::Unbounded,
-        latent: 100,
-        generator_width: 0,
-        discriminator_width: 0,
-        dropout: 0.0,
-        classes: 0,
-        batch: 150,
-        steps: 5_000,
-        discriminator_steps: 1,
-        passes: Passes::Separate,
-        generator_update: GeneratorUpdate::Simultaneous,
-        generator_loss: GeneratorLoss::NonSaturating,
-        loss_convention: LossConvention::Mean,
-        average_decay: 0.0,
-        mirror: false,
-        labels: Labels::default(),
-        generator_optimizer: keras_adam(1e-3),
-        discriminator_optimizer: keras_adam(1e-3),
-    }
-}
-
-fn mnist_mlp() -> Recipe {
-    Recipe {
-        name: "mnist-mlp".into(),
-        system: System::MnistMlp,
-        source: Source::Mnist,
-        range: ValueRange::Signed,
-        dropout: 0.3,
-        batch: 128,
-        // 400 of the lecture's "epochs" of 128 iterations.
-        steps: 51_200,
-        passes: Passes::Joined,
-        generator_update: GeneratorUpdate::Redrawn,
-        labels: Labels { real: 0.9, ..Labels::default() },
-        discriminator_optimizer: adam(2e-4, 0.5, 1e-7, Convention::Keras),
-        ..sine()
-    }
-}
-
-fn lines_upsample() -> Recipe {
-    Recipe {
-        name: "lines-upsample".into(),
-        system: System::LinesUpsample,
-        source: Source::Lines,
-        samples: 1_000,
-        range: ValueRange::Unit,
-        dropout: 0.3,
-        batch: 50,
-        steps: 1_500,
-        loss_convention: LossConvention::Sum,
-        generator_optimizer: keras_adam(1e-4),
-        discriminator_optimizer: keras_adam(1e-4),
-        ..sine()
-    }
-}
-
-fn mnist_dcgan() -> Recipe {
-    Recipe {
-        name: "mnist-dcgan".into(),
-        system: System::MnistDcgan,
-        source: Source::Mnist,
-        samples: 0,
-        range: ValueRange::Signed,
-        batch: 256,
-        // 50 epochs of 60,000 digits.
-        steps: 11_719,
-        ..lines_upsample()
-    }
-}
-
-fn dcgan64() -> Recipe {
-    let settings = adam(2e-4, 0.5, 1e-8, Convention::Pytorch);
-    Recipe {
-        name: "dcgan64".into(),
-        system: System::Dcgan64,
-        source: Source::Images,
-        range: ValueRange::Signed,
-        generator_width: 64,
-        discriminator_width: 64,
-        batch: 64,
-        // 25 epochs of CelebA's 202,599 images.
-        steps: 79_141,
-        generator_update: GeneratorUpdate::Shared,
-        loss_convention: LossConvention::Sum,
-        generator_optimizer: settings,
-        discriminator_optimizer: settings,
-        ..sine()
-    }
-}
-
-fn conditional_signs64() -> Recipe {
-    Recipe {
-        name: "conditional-signs64".into(),
-        system: System::ConditionalSigns64,
-        source: Source::Images,
-        samples: 0,
-        classes: 4,
-        steps: 80_000,
-        generator_optimizer: keras_adam(1e-5),
-        discriminator_optimizer: keras_adam(1e-5),
-        ..lines_upsample()
-    }
-}
 
 impl Recipe {
     /// The recipe of a name; an unknown one fails with the nearest that exists.
@@ -313,39 +215,17 @@ impl Recipe {
             discriminator_width: self.discriminator_width,
             dropout: self.dropout,
             classes: self.classes,
+            side: self.side,
+            input_channels: self.input_channels,
+            channels: self.channels,
+            blocks: self.blocks,
         }
-    }
-
-    /// Settings under which a system trains in a fraction of the steps that its published ones need: DCGAN's Adam
-    /// (β₁ = 0.5), a discriminator that learns no faster than the generator, and samples from averaged weights. Only
-    /// where that was measured; others fail.
-    fn fix(&mut self) -> Result<()> {
-        let dcgan_adam = |rate| adam(rate, 0.5, 1e-7, Convention::Keras);
-        match self.system {
-            System::LinesUpsample => {
-                self.generator_optimizer = dcgan_adam(1e-3);
-                self.discriminator_optimizer = dcgan_adam(2e-4);
-                self.average_decay = 0.98;
-            }
-            System::MnistDcgan => {
-                self.generator_optimizer = dcgan_adam(2e-4);
-                self.discriminator_optimizer = dcgan_adam(2e-4);
-                self.average_decay = 0.995;
-                self.batch = 64;
-            }
-            _ => {
-                return Err(Error::recipe(format!(
-                    "recipe {} has no preset \"fixed\", only \"lecture\", which it begins with",
-                    self.name
-                )));
-            }
-        }
-        Ok(())
     }
 
     /// Sets a field by its name, with dots into tables: `labels.real=1`. Unknown fields fail with the nearest that
     /// exists, values of another kind with the kind that is wanted. `preset=lecture` stands for all fields as
-    /// published, `preset=fixed` for those of `lines-upsample` and `mnist-dcgan` that train in fewer steps.
+    /// published, `preset=fixed` for those that train better where that is known, `preset=narrow` for networks that a
+    /// processor can train: see [`Recipe::presets`].
     pub fn set(&mut self, assignment: &str) -> Result<()> {
         let (key, value) = assignment.split_once('=').ok_or_else(|| {
             Error::recipe(format!("{assignment:?} is not key=value, such as batch=64"))
@@ -362,8 +242,9 @@ impl Recipe {
                 return Ok(());
             }
             ("preset", "fixed") => return self.fix(),
+            ("preset", "narrow") => return self.narrow(),
             ("preset", _) => {
-                let hint = suggestion(value, vec!["lecture", "fixed"]);
+                let hint = suggestion(value, vec!["lecture", "fixed", "narrow"]);
                 return Err(Error::recipe(format!("there is no preset {value:?}; {hint}")));
             }
             _ => {}
@@ -403,6 +284,17 @@ impl Recipe {
         Ok(())
     }
 
+    /// The shapes of one image of each kind as the data must have them, for systems that make images from images: before
+    /// a random crop, if there is one.
+    pub fn two_shapes(&self) -> [[usize; 3]; 2] {
+        let side = self.side.max(self.jitter);
+        let first = match self.system {
+            System::Srgan => side / SUPER_RESOLUTION,
+            _ => side,
+        };
+        [[first, first, self.input_channels], [side, side, self.channels]]
+    }
+
     /// Refuses values that no run could have.
     pub fn check(&self) -> Result<()> {
         let refuse = |what: &str| Err(Error::recipe(format!("recipe {}: {what}", self.name)));
@@ -435,11 +327,69 @@ impl Recipe {
             return refuse("labels.noise must be from 0 to 1");
         }
         let widths = [self.generator_width, self.discriminator_width];
-        if self.system == System::Dcgan64 && !widths.iter().all(|width| (1..=4096).contains(width))
-        {
+        let has_widths = self.system.translates()
+            || matches!(self.system, System::Dcgan64 | System::CifarDcgan | System::Faces);
+        if has_widths && !widths.iter().all(|width| (1..=4096).contains(width)) {
             return refuse("generator_width and discriminator_width must be from 1 to 4096");
         }
+        self.check_images()?;
         self.check_optimizers()
+    }
+
+    /// The fields of systems that have several sizes of images, or make images from images.
+    fn check_images(&self) -> Result<()> {
+        let refuse = |what: &str| Err(Error::recipe(format!("recipe {}: {what}", self.name)));
+        let side = self.side;
+        match self.system {
+            System::Faces if side != 32 && side != 64 => return refuse("side must be 32 or 64"),
+            System::ConditionalGrey if side == 0 || !side.is_multiple_of(4) || side > 256 => {
+                return refuse("side must be a multiple of 4 from 4 to 256");
+            }
+            System::ConditionalGrey if self.classes == 0 => return refuse("classes must not be 0"),
+            System::Pix2pix if !side.is_power_of_two() || !(32..=1024).contains(&side) => {
+                return refuse("side must be a power of two from 32 to 1024");
+            }
+            System::Cyclegan if !(32..=1024).contains(&side) || !side.is_multiple_of(4) => {
+                return refuse("side must be a multiple of 4 from 32 to 1024");
+            }
+            System::Srgan if !(32..=1024).contains(&side) || !side.is_multiple_of(16) => {
+                return refuse("side must be a multiple of 16 from 32 to 1024");
+            }
+            _ => {}
+        }
+        if self.source.is_two() != self.system.translates() {
+            return refuse("its source does not yield what its system takes");
+        }
+        if self.source == Source::Cifar && self.class > 10 {
+            return refuse("class must be from 0 to 9, or 10 for all");
+        }
+        if !self.system.translates() {
+            return Ok(());
+        }
+        if ![self.input_channels, self.channels].iter().all(|channels| matches!(channels, 1 | 3)) {
+            return refuse("input_channels and channels must be 1 or 3");
+        }
+        if self.system == System::Srgan && self.input_channels != self.channels {
+            return refuse("input_channels and channels must be the same");
+        }
+        if self.system == System::Srgan && self.jitter != 0 {
+            return refuse("jitter must be 0: crops are taken when the data are read");
+        }
+        if self.jitter != 0 && !(side..=2 * side).contains(&self.jitter) {
+            return refuse("jitter must be 0, or from side to twice side");
+        }
+        if self.blocks > 256 {
+            return refuse("blocks must be from 0 to 256");
+        }
+        if self.pool > 10_000 {
+            return refuse("pool must be from 0 to 10000");
+        }
+        let Terms { adversarial, l1, cycle, identity, content } = self.terms;
+        let all = [adversarial, l1, cycle, identity, content];
+        if !all.iter().all(|term| (0.0..=1e6).contains(term)) {
+            return refuse("terms must be from 0 to 1000000");
+        }
+        Ok(())
     }
 
     fn check_optimizers(&self) -> Result<()> {
