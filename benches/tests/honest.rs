@@ -142,7 +142,7 @@ fn small() -> Vec<Recipe> {
 
 fn launches(recipes: &[Recipe]) -> Vec<Launch> {
     let trace = Trace::default();
-    for recipe in &recipes {
+    for recipe in recipes {
         let _ = trace.add(recipe).unwrap();
     }
     trace.launches()
@@ -258,7 +258,7 @@ fn every_kernel_that_a_step_launches_has_a_row() {
         launches: AtomicUsize::new(0),
         seen: Arc::clone(&seen),
     });
-    for recipe in &recipes {
+    for recipe in recipes {
         Training::new(recipe, &device).unwrap().step().unwrap();
     }
     let options =
