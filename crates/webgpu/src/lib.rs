@@ -29,7 +29,8 @@ mod uniforms;
 use adapter::ready;
 use belamy_tensor::{Backend, Buffer, Call, DType, Device, DeviceId, Error, ErrorKind, Result};
 use cache::Cache;
-use memory::{Pool, Storage};
+use kernels::Outlives;
+use memory::{Lineage, Pool, Storage};
 use pipelines::Pipelines;
 use recorder::Recorder;
 use std::collections::BTreeMap;
@@ -170,7 +171,8 @@ impl WebGpu {
         let seen = Arc::clone(&faults);
         device.set_device_lost_callback(move |reason, message| {
             // Dropping the last handle is told here too, but then there is nobody left to ask.
-            seen.set(format!("the device was lost ({reason:?}): {message}"));
+            let message = if message.is_empty() { format!("{reason:?}") } else { message };
+            seen.set(format!("the device was lost: {message}"));
         });
         let cache = folder.and_then(|folder| Cache::open(&device, &adapter.get_info(), folder));
         let pipelines = Pipelines::new(options.checked, cache);
@@ -239,7 +241,7 @@ impl WebGpu {
     }
 
     /// Memory for `elements` numbers of 32 bits.
-    fn take(&self, state: &mut State, elements: usize) -> Result<Storage> {
+    fn take(&self, state: &mut State, elements: usize, lineage: Lineage) -> Result<Storage> {
         let bytes = elements as u64 * 4;
         if bytes > self.largest {
             return Err(self.error(format!(
@@ -247,19 +249,19 @@ impl WebGpu {
                 self.largest
             )));
         }
-        if let Some(storage) = Pool::reuse(&self.pool, elements) {
+        if let Some(storage) = Pool::reuse(&self.pool, elements, lineage) {
             if self.pool.canaries() {
                 self.flush(state);
                 storage.poison(&self.queue);
             }
             return Ok(storage);
         }
-        self.make(state, elements)
+        self.make(state, elements, lineage)
     }
 
     /// A buffer that is taken from the system. If it has none left, what the pool keeps for later is given back first.
-    fn make(&self, state: &mut State, elements: usize) -> Result<Storage> {
-        let storage = match self.try_make(state, elements) {
+    fn make(&self, state: &mut State, elements: usize, lineage: Lineage) -> Result<Storage> {
+        let storage = match self.try_make(state, elements, lineage) {
             Some(storage) => storage,
             None => {
                 // The free buffers may be part of what is recorded, and bind groups hold them.
@@ -267,7 +269,7 @@ impl WebGpu {
                 state.pipelines.forget_bind_groups();
                 self.pool.release();
                 self.wait()?;
-                self.try_make(state, elements).ok_or_else(|| {
+                self.try_make(state, elements, lineage).ok_or_else(|| {
                     let (bytes, taken) = (elements as u64 * 4, self.pool.taken());
                     self.error(format!(
                         "out of memory: {bytes} bytes were asked for, and {taken} are in use"
@@ -281,9 +283,9 @@ impl WebGpu {
         Ok(storage)
     }
 
-    fn try_make(&self, state: &mut State, elements: usize) -> Option<Storage> {
+    fn try_make(&self, state: &mut State, elements: usize, lineage: Lineage) -> Option<Storage> {
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let storage = Pool::make(&self.pool, &self.device, elements)?;
+        let storage = Pool::make(&self.pool, &self.device, elements, lineage)?;
         if ready(scope.pop()).is_some() {
             storage.discard();
             return None;
@@ -362,7 +364,7 @@ impl Backend for WebGpu {
         if dtype == DType::F64 {
             return Err(self.error("computes in f32: WGSL has no f64; use --device cpu or oracle"));
         }
-        let storage = self.take(&mut self.state(), elements)?;
+        let storage = self.take(&mut self.state(), elements, Lineage::Common)?;
         Ok(Buffer::new(dtype, elements, Arc::new(storage)))
     }
 
@@ -405,6 +407,16 @@ impl Backend for WebGpu {
             .iter()
             .map(|buffer| self.storage(buffer))
             .collect::<Result<Vec<&Storage>>>()?;
+        let mut state = self.state();
+        let counts = [inputs.len(), call.outputs.len()];
+        for (index, output) in call.outputs.iter_mut().enumerate() {
+            let lineage = match kernels::outlives(call.kernel, counts, index) {
+                Outlives::No => continue,
+                Outlives::InPlaceOf(input) => inputs[input].successors(),
+                Outlives::Alone => Lineage::Lasting,
+            };
+            output.storage = Arc::new(self.take(&mut state, output.elements, lineage)?);
+        }
         let outputs = call
             .outputs
             .iter()
@@ -413,7 +425,6 @@ impl Backend for WebGpu {
         let elements = |buffer: &Buffer| buffer.elements as u32;
         let input_elements: Vec<u32> = call.inputs.iter().map(|buffer| elements(buffer)).collect();
         let output_elements: Vec<u32> = call.outputs.iter().map(elements).collect();
-        let mut state = self.state();
         let kernel = call.kernel;
         let mut run = kernels::Run {
             gpu: self,

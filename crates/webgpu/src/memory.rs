@@ -4,8 +4,9 @@
 //! once, though launches which use it have only been recorded: the device's queue keeps the order.
 //!
 //! Of the free buffers of a size the oldest is handed out. Which one a launch gets then depends on which are in use
-//! alone, not on the order in which they came back, so that a repeated step meets the same buffers at the same places,
-//! and with them the same bind groups.
+//! alone, not on the order in which they came back. What outlives a step, as new weights do, comes from a lineage of
+//! its own: the buffers that have held this tensor before. All others are then free whenever a step begins, and a
+//! repeated step meets the same buffers at the same places, and with them the same bind groups.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,6 +32,18 @@ struct Block {
     id: u64,
     /// Bytes that kernels may use, a multiple of [`GRAIN`].
     bytes: u64,
+    lineage: Lineage,
+}
+
+/// Which tensors a buffer serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Lineage {
+    /// Any.
+    Common,
+    /// The successors of the one that lay in the buffer of this number when they began.
+    Of(u64),
+    /// Those that outlive a step and succeed none.
+    Lasting,
 }
 
 impl Storage {
@@ -46,6 +59,14 @@ impl Storage {
     /// What distinguishes the buffer from every other of this device.
     pub(crate) fn id(&self) -> u64 {
         self.block().id
+    }
+
+    /// The lineage of tensors that take the place of this one.
+    pub(crate) fn successors(&self) -> Lineage {
+        match self.block().lineage {
+            Lineage::Of(founder) => Lineage::Of(founder),
+            _ => Lineage::Of(self.id()),
+        }
     }
 
     /// Where its numbers begin in the buffer, in bytes.
@@ -92,7 +113,8 @@ pub(crate) fn alive(bytes: &[u8]) -> bool {
 impl Drop for Storage {
     fn drop(&mut self) {
         if let Some(block) = self.block.take() {
-            self.pool.free().blocks.entry(block.bytes).or_default().insert(block.id, block);
+            let key = (block.bytes, block.lineage);
+            self.pool.free().blocks.entry(key).or_default().insert(block.id, block);
         }
     }
 }
@@ -107,8 +129,8 @@ pub(crate) struct Pool {
 
 #[derive(Debug, Default)]
 struct Free {
-    /// By size and number.
-    blocks: HashMap<u64, BTreeMap<u64, Block>>,
+    /// By size and lineage, and number.
+    blocks: HashMap<(u64, Lineage), BTreeMap<u64, Block>>,
     made: u64,
     /// Bytes of all buffers there are, free or not.
     taken: u64,
@@ -139,8 +161,9 @@ impl Pool {
     }
 
     /// A buffer that was used before, with whatever it holds.
-    pub(crate) fn reuse(pool: &Arc<Pool>, elements: usize) -> Option<Storage> {
-        let (_, block) = pool.free().blocks.get_mut(&Self::size(elements))?.pop_first()?;
+    pub(crate) fn reuse(pool: &Arc<Pool>, elements: usize, lineage: Lineage) -> Option<Storage> {
+        let key = (Self::size(elements), lineage);
+        let (_, block) = pool.free().blocks.get_mut(&key)?.pop_first()?;
         Some(Storage { block: Some(block), pool: Arc::clone(pool) })
     }
 
@@ -149,6 +172,7 @@ impl Pool {
         pool: &Arc<Pool>,
         device: &wgpu::Device,
         elements: usize,
+        lineage: Lineage,
     ) -> Option<Storage> {
         let bytes = Self::size(elements);
         let mut free = pool.free();
@@ -168,7 +192,8 @@ impl Pool {
                 | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        Some(Storage { block: Some(Block { buffer, id, bytes }), pool: Arc::clone(pool) })
+        let block = Block { buffer, id, bytes, lineage };
+        Some(Storage { block: Some(block), pool: Arc::clone(pool) })
     }
 
     /// Gives the free buffers back to the system. What was recorded with them must have been submitted.

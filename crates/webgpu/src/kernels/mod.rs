@@ -20,7 +20,7 @@ mod resize;
 mod tile;
 mod view;
 
-use crate::memory::Storage;
+use crate::memory::{Lineage, Storage};
 use crate::pipelines::Arity;
 use crate::recorder::Dispatch;
 use crate::{State, WebGpu, uniforms};
@@ -33,6 +33,32 @@ pub(crate) const GROUP: u32 = 256;
 pub(crate) const MOST_GROUPS: u32 = 65_535;
 /// Storage buffers that a wide entry point binds at most: as many as Metal grants beside the parameters.
 pub(crate) const WIDE: u32 = 28;
+
+/// Whether an output outlives the step that makes it.
+pub(crate) enum Outlives {
+    /// It does not, as far as the kernel tells.
+    No,
+    /// It takes the place of this input in the next step.
+    InPlaceOf(usize),
+    /// It does, and takes the place of none.
+    Alone,
+}
+
+/// What becomes of an output of a kernel with so many inputs and outputs.
+pub(crate) fn outlives(kernel: KernelId, [inputs, outputs]: [usize; 2], output: usize) -> Outlives {
+    match kernel {
+        KernelId::adam | KernelId::sgd | KernelId::rmsprop => {
+            // Read are control, params, grads and states; written params and states.
+            let tensors = inputs - 1 - outputs;
+            let behind_grads = if output < tensors { 0 } else { tensors };
+            Outlives::InPlaceOf(1 + behind_grads + output)
+        }
+        // Mean and variance are read first and written first.
+        KernelId::running_statistics => Outlives::InPlaceOf(output),
+        KernelId::count_non_finite => Outlives::Alone,
+        _ => Outlives::No,
+    }
+}
 
 /// What a kernel is given.
 pub(crate) struct Run<'a> {
@@ -79,7 +105,7 @@ impl Run<'_> {
 
     /// Memory for this launch alone. It may be dropped as soon as the passes that use it are recorded.
     pub(crate) fn scratch(&mut self, elements: u32) -> Result<Storage> {
-        self.gpu.take(self.state, elements as usize)
+        self.gpu.take(self.state, elements as usize, Lineage::Common)
     }
 
     /// Records one dispatch.
