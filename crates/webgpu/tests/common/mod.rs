@@ -2,9 +2,10 @@
 
 use belamy_tensor::Device;
 use belamy_webgpu::{Options, WebGpu};
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A line that is seen though the test passes.
 #[allow(dead_code, reason = "each test program uses a part")]
@@ -26,7 +27,12 @@ pub(crate) fn open(tested: &str, options: Options) -> Option<(Device, Arc<WebGpu
         Err(error) => {
             let required = std::env::var("BELAMY_REQUIRE").unwrap_or_default();
             assert!(!required.split(',').any(|name| name.trim() == "webgpu"), "{error}");
-            say(format_args!("skipped: {tested} on webgpu: {error}"));
+            // Once each, whatever the number of devices that a test opens.
+            static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+            let line = format!("skipped: {tested} on webgpu: {error}");
+            if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(line.clone()) {
+                say(line);
+            }
             None
         }
     }
