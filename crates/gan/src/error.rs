@@ -47,6 +47,14 @@ pub enum Error {
         /// The first op and layer whose value is not finite.
         place: String,
     },
+    /// A device failed during training, by running out of memory or altogether; the last checkpoint is untouched.
+    #[error("after step {step}: {error}; training stopped, checkpoints written before are kept")]
+    Device {
+        /// The last step before it was noticed.
+        step: u64,
+        /// What the device said.
+        error: belamy_tensor::Error,
+    },
     /// The user or the system asked the run to stop, and it did so after a whole step.
     #[error("stopped after step {step}")]
     Stopped {
@@ -75,6 +83,18 @@ impl Error {
     /// A recipe that cannot be followed.
     pub fn recipe(message: impl Into<String>) -> Error {
         Error::Recipe { message: message.into() }
+    }
+
+    /// The same error, said to have ended training after a step where a device failed.
+    pub(crate) fn after_step(self, step: u64) -> Error {
+        match self {
+            Error::Tensor(error) | Error::Network(belamy_nn::Error::Tensor(error))
+                if matches!(error.kind(), belamy_tensor::ErrorKind::Device { .. }) =>
+            {
+                Error::Device { step, error }
+            }
+            other => other,
+        }
     }
 
     /// Data that cannot be used.

@@ -225,8 +225,12 @@ impl Run {
 
     /// Trains until the recipe's last step, or until `stop` is set; then writes a checkpoint, a picture and the curves.
     ///
-    /// A value that is not finite ends the run with an error; the last good checkpoint stays.
+    /// A value that is not finite, or a device that fails, ends the run with an error; the last good checkpoint stays.
     pub fn train(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {
+        self.train_on(observer, stop).map_err(|error| error.after_step(self.pair.step))
+    }
+
+    fn train_on(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {
         let start = Instant::now();
         let mut last_line = (self.trainer.steps_made(), start);
         observer.started(&self.plan, self.trainer.steps_made());

@@ -12,6 +12,7 @@
 //! | [`autograd`] | [`grad`]: gradients as values |
 //! | [`ops`] | the op set, a file a family |
 //! | [`philox`] | random numbers as a function of a counter |
+//! | [`cache`] | what backends keep on disk between runs |
 //! | [`error`] | what failed, with which shapes, where |
 //!
 //! No GPU dependency, no unsafe. Backends are separate crates; `belamy_cpu` is the oracle.
@@ -30,6 +31,7 @@
 #![forbid(unsafe_code)]
 
 pub mod autograd;
+pub mod cache;
 pub mod cost;
 pub mod device;
 pub mod dtype;

@@ -7,6 +7,7 @@
 //! | `memory` | buffers that go back to a pool, with canaries around them in tests |
 //! | `recorder` | launches, collected and submitted together |
 //! | `pipelines` | shaders compiled at first use, bind groups kept |
+//! | `cache` | compiled shaders on disk |
 //! | `uniforms` | a kernel's parameters as its WGSL struct has them |
 //! | `kernels` | one file a family: how many groups a kernel needs, and its passes |
 //!
@@ -18,6 +19,7 @@
 //! shows it.
 
 pub mod adapter;
+mod cache;
 mod kernels;
 mod memory;
 mod pipelines;
@@ -26,9 +28,14 @@ mod uniforms;
 
 use adapter::ready;
 use belamy_tensor::{Backend, Buffer, Call, DType, Device, DeviceId, Error, ErrorKind, Result};
-use memory::{Pool, Storage};
+use cache::Cache;
+use kernels::Outlives;
+use memory::{Lineage, Pool, Storage};
 use pipelines::Pipelines;
 use recorder::Recorder;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How a device is opened. [`Default`] is what programs want.
@@ -41,6 +48,14 @@ pub struct Options {
     pub checked: bool,
     /// Whether every new buffer is filled with NaN and stands between NaNs, looked after at each launch: for tests.
     pub canaries: bool,
+    /// Whether the adapter is taken for one that grants no more than WebGPU's default limits, so that those kernels run
+    /// which any adapter can: for tests and for comparisons.
+    pub portable: bool,
+    /// Groups along an axis at most, where that is to be less than WebGPU's 65,535: for tests, so that small cases are
+    /// folded over two axes as large ones are.
+    pub most_groups: Option<u32>,
+    /// Bytes that all buffers may take together, where that is to be less than the adapter has.
+    pub memory: Option<u64>,
 }
 
 /// What a device has done so far, to see that a repeated step costs no more than it must.
@@ -68,7 +83,12 @@ pub struct WebGpu {
     id: DeviceId,
     device: wgpu::Device,
     queue: wgpu::Queue,
+    /// Bytes of a tensor at most.
     largest: u64,
+    /// Groups along an axis at most.
+    most_groups: u32,
+    /// Whether kernels may bind [`kernels::WIDE`] buffers.
+    wide: bool,
     pool: Arc<Pool>,
     state: Mutex<State>,
     faults: Arc<Faults>,
@@ -80,6 +100,8 @@ struct State {
     pipelines: Pipelines,
     recorder: Recorder,
     counters: Counters,
+    /// Dispatches by entry point.
+    dispatches: BTreeMap<&'static str, u64>,
 }
 
 /// What went wrong on the device, kept until someone asks: faults surface at a later call than the one that caused
@@ -103,20 +125,40 @@ pub fn open(options: Options) -> Result<Device> {
 }
 
 impl WebGpu {
-    /// As [`open`], for those who want the [`Counters`] too.
+    /// As [`open`], for those who want the [`Counters`] too. Compiled shaders are kept in the user's cache folder, as
+    /// [`belamy_tensor::cache`] has it; a device that is opened for tests neither reads nor writes there.
     pub fn open(options: Options) -> Result<WebGpu> {
+        let for_tests = options.checked || options.canaries;
+        let folder = if for_tests { None } else { belamy_tensor::cache::folder("pipelines") };
+        WebGpu::open_with_cache(options, folder.as_deref())
+    }
+
+    /// As [`WebGpu::open`], with compiled shaders kept in this folder, or not at all.
+    pub fn open_with_cache(options: Options, folder: Option<&Path>) -> Result<WebGpu> {
         let id = DeviceId { name: "webgpu", index: options.index };
         let refuse = |message| Error::new(ErrorKind::Device { device: id, message });
         let adapter = adapter::choose(options.index).map_err(refuse)?;
         let limits = adapter.limits();
-        // The default limits are what the shaders are written for; only sizes of memory follow the adapter.
+        let wide_limits = wgpu::Limits {
+            max_storage_buffers_per_shader_stage: kernels::WIDE,
+            // And the parameters.
+            max_buffers_and_acceleration_structures_per_shader_stage: kernels::WIDE + 1,
+            ..wgpu::Limits::default()
+        };
+        let wide = !options.portable && wide_limits.check_limits(&limits);
+        // The default limits are what the shaders are written for, but for the wide ones; sizes of memory follow the
+        // adapter.
         let required_limits = wgpu::Limits {
             max_buffer_size: limits.max_buffer_size,
             max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
-            ..wgpu::Limits::default()
+            ..match wide {
+                true => wide_limits,
+                false => wgpu::Limits::default(),
+            }
         };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("belamy"),
+            required_features: Cache::feature(&adapter),
             required_limits,
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
@@ -128,22 +170,54 @@ impl WebGpu {
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| seen.set(error.to_string())));
         let seen = Arc::clone(&faults);
         device.set_device_lost_callback(move |reason, message| {
-            // Dropping the last handle is how every program ends.
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                seen.set(format!("the device was lost: {message}"));
-            }
+            // Dropping the last handle is told here too, but then there is nobody left to ask.
+            let message = if message.is_empty() { format!("{reason:?}") } else { message };
+            seen.set(format!("the device was lost: {message}"));
         });
-        let pipelines = Pipelines::new(options.checked);
+        let cache = folder.and_then(|folder| Cache::open(&device, &adapter.get_info(), folder));
+        let pipelines = Pipelines::new(options.checked, cache);
         let recorder = Recorder::new(&device);
         let largest = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
-        let pool = Pool::new(options.canaries);
-        let state = Mutex::new(State { pipelines, recorder, counters: Counters::default() });
-        Ok(WebGpu { id, device, queue, largest, pool, state, faults })
+        let most_groups = options.most_groups.unwrap_or(kernels::MOST_GROUPS);
+        let most_groups = most_groups.clamp(1, kernels::MOST_GROUPS);
+        let pool = Pool::new(options.canaries, options.memory.unwrap_or(u64::MAX));
+        let (counters, dispatches) = (Counters::default(), BTreeMap::new());
+        let state = Mutex::new(State { pipelines, recorder, counters, dispatches });
+        Ok(WebGpu { id, device, queue, largest, most_groups, wide, pool, state, faults })
     }
 
     /// What the device has done so far.
     pub fn counters(&self) -> Counters {
         self.state().counters
+    }
+
+    /// How often each entry point was dispatched so far, by name.
+    pub fn dispatches(&self) -> Vec<(&'static str, u64)> {
+        self.state().dispatches.iter().map(|(entry, count)| (*entry, *count)).collect()
+    }
+
+    /// Bytes of compiled shaders that were found on disk when the device was opened.
+    pub fn found_in_cache(&self) -> usize {
+        self.state().pipelines.cache.as_ref().map_or(0, Cache::found)
+    }
+
+    /// Whether the adapter grants more storage buffers than WebGPU's default, so that kernels on many tensors take
+    /// several in a dispatch.
+    pub fn binds_many(&self) -> bool {
+        self.wide
+    }
+
+    /// Bytes of all buffers there are, in use or kept for later.
+    pub fn memory(&self) -> u64 {
+        self.pool.taken()
+    }
+
+    /// Takes the device away, as a driver does that has to start again: for tests.
+    #[doc(hidden)]
+    pub fn lose(&self) {
+        self.device.destroy();
+        // The loss is told when somebody waits.
+        let _ = self.poll();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -167,7 +241,7 @@ impl WebGpu {
     }
 
     /// Memory for `elements` numbers of 32 bits.
-    fn take(&self, state: &mut State, elements: usize) -> Result<Storage> {
+    fn take(&self, state: &mut State, elements: usize, lineage: Lineage) -> Result<Storage> {
         let bytes = elements as u64 * 4;
         if bytes > self.largest {
             return Err(self.error(format!(
@@ -175,30 +249,49 @@ impl WebGpu {
                 self.largest
             )));
         }
-        if let Some(storage) = Pool::reuse(&self.pool, elements) {
+        if let Some(storage) = Pool::reuse(&self.pool, elements, lineage) {
             if self.pool.canaries() {
                 self.flush(state);
                 storage.poison(&self.queue);
             }
             return Ok(storage);
         }
-        self.make(state, elements)
+        self.make(state, elements, lineage)
     }
 
-    /// A buffer that is taken from the system.
-    fn make(&self, state: &mut State, elements: usize) -> Result<Storage> {
-        let bytes = elements as u64 * 4;
-        state.counters.allocations += 1;
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let storage = Pool::make(&self.pool, &self.device, elements);
-        if ready(scope.pop()).is_some() {
-            storage.discard();
-            return Err(self.error(format!("out of memory: {bytes} bytes were asked for")));
-        }
+    /// A buffer that is taken from the system. If it has none left, what the pool keeps for later is given back first.
+    fn make(&self, state: &mut State, elements: usize, lineage: Lineage) -> Result<Storage> {
+        let storage = match self.try_make(state, elements, lineage) {
+            Some(storage) => storage,
+            None => {
+                // The free buffers may be part of what is recorded, and bind groups hold them.
+                self.flush(state);
+                state.pipelines.forget_bind_groups();
+                self.pool.release();
+                self.wait()?;
+                self.try_make(state, elements, lineage).ok_or_else(|| {
+                    let (bytes, taken) = (elements as u64 * 4, self.pool.taken());
+                    self.error(format!(
+                        "out of memory: {bytes} bytes were asked for, and {taken} are in use"
+                    ))
+                })?
+            }
+        };
         if self.pool.canaries() {
             storage.poison(&self.queue);
         }
         Ok(storage)
+    }
+
+    fn try_make(&self, state: &mut State, elements: usize, lineage: Lineage) -> Option<Storage> {
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let storage = Pool::make(&self.pool, &self.device, elements, lineage)?;
+        if ready(scope.pop()).is_some() {
+            storage.discard();
+            return None;
+        }
+        state.counters.allocations += 1;
+        Some(storage)
     }
 
     fn flush(&self, state: &mut State) {
@@ -208,10 +301,20 @@ impl WebGpu {
     }
 
     fn wait(&self) -> Result<()> {
-        self.device
-            .poll(wgpu::PollType::wait_indefinitely())
-            .map_err(|error| self.error(error.to_string()))?;
-        self.sound()
+        let waited = self.poll();
+        // Why the device was lost says more than that it could not be waited for.
+        self.sound()?;
+        waited.map_err(|message| self.error(message))
+    }
+
+    fn poll(&self) -> std::result::Result<(), String> {
+        let poll = || self.device.poll(wgpu::PollType::wait_indefinitely());
+        // wgpu panics where the device is lost while it is waited for.
+        match catch_unwind(AssertUnwindSafe(poll)) {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the device was lost while it was waited for".to_string()),
+        }
     }
 
     /// Copies part of a device buffer to the host, after all that was recorded.
@@ -233,7 +336,22 @@ impl WebGpu {
         bytes.copy_from_slice(&view);
         drop(view);
         staging.unmap();
+        if let Some(cache) = &mut state.pipelines.cache {
+            cache.save_when_quiet(state.counters.pipelines);
+        }
         Ok(())
+    }
+}
+
+impl Drop for WebGpu {
+    fn drop(&mut self) {
+        if self.sound().is_ok() {
+            let mut state = self.state();
+            let State { pipelines, counters, .. } = &mut *state;
+            if let Some(cache) = &mut pipelines.cache {
+                cache.save(counters.pipelines);
+            }
+        }
     }
 }
 
@@ -246,7 +364,7 @@ impl Backend for WebGpu {
         if dtype == DType::F64 {
             return Err(self.error("computes in f32: WGSL has no f64; use --device cpu or oracle"));
         }
-        let storage = self.take(&mut self.state(), elements)?;
+        let storage = self.take(&mut self.state(), elements, Lineage::Common)?;
         Ok(Buffer::new(dtype, elements, Arc::new(storage)))
     }
 
@@ -257,18 +375,17 @@ impl Backend for WebGpu {
         }
         let mut state = self.state();
         state.counters.writes += 1;
-        // A write takes effect before whatever is submitted next. A buffer that had another life in the batch being
-        // recorded must not be written yet; one that had none can, and nothing need be submitted for it.
-        let batch = state.recorder.batch();
-        if !self.storage(buffer)?.unused_in(batch) {
-            let unused = match Pool::reuse_unused(&self.pool, buffer.elements, batch) {
-                Some(storage) => storage,
-                None => self.make(&mut state, buffer.elements)?,
-            };
-            buffer.storage = Arc::new(unused);
-        }
         let storage = self.storage(buffer)?;
-        self.queue.write_buffer(storage.buffer(), storage.start(), bytes);
+        if Recorder::can_write(bytes.len()) {
+            if state.recorder.write(storage, bytes) {
+                self.flush(&mut state);
+            }
+        } else {
+            // It takes effect before whatever is submitted next, and the buffer may have had another life in the batch
+            // that is being recorded.
+            self.flush(&mut state);
+            self.queue.write_buffer(storage.buffer(), storage.start(), bytes);
+        }
         Ok(())
     }
 
@@ -284,12 +401,22 @@ impl Backend for WebGpu {
     }
 
     fn launch(&self, call: Call<'_>) -> Result<()> {
-        self.sound()?;
+        self.sound().map_err(|error| error.within(call.kernel.name()))?;
         let inputs = call
             .inputs
             .iter()
             .map(|buffer| self.storage(buffer))
             .collect::<Result<Vec<&Storage>>>()?;
+        let mut state = self.state();
+        let counts = [inputs.len(), call.outputs.len()];
+        for (index, output) in call.outputs.iter_mut().enumerate() {
+            let lineage = match kernels::outlives(call.kernel, counts, index) {
+                Outlives::No => continue,
+                Outlives::InPlaceOf(input) => inputs[input].successors(),
+                Outlives::Alone => Lineage::Lasting,
+            };
+            output.storage = Arc::new(self.take(&mut state, output.elements, lineage)?);
+        }
         let outputs = call
             .outputs
             .iter()
@@ -298,7 +425,6 @@ impl Backend for WebGpu {
         let elements = |buffer: &Buffer| buffer.elements as u32;
         let input_elements: Vec<u32> = call.inputs.iter().map(|buffer| elements(buffer)).collect();
         let output_elements: Vec<u32> = call.outputs.iter().map(elements).collect();
-        let mut state = self.state();
         let kernel = call.kernel;
         let mut run = kernels::Run {
             gpu: self,
@@ -310,7 +436,7 @@ impl Backend for WebGpu {
             outputs: &outputs,
             output_elements: &output_elements,
         };
-        kernels::dispatch(kernel, &mut run)?;
+        kernels::dispatch(kernel, &mut run).map_err(|error| error.within(kernel.name()))?;
         if self.pool.canaries() {
             for storage in &outputs {
                 for from in storage.canaries() {

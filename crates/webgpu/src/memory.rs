@@ -2,9 +2,13 @@
 //!
 //! A training step makes and drops the same buffers over and over. One that is dropped may be handed out again at
 //! once, though launches which use it have only been recorded: the device's queue keeps the order.
+//!
+//! Of the free buffers of a size the oldest is handed out. Which one a launch gets then depends on which are in use
+//! alone, not on the order in which they came back. What outlives a step, as new weights do, comes from a lineage of
+//! its own: the buffers that have held this tensor before. All others are then free whenever a step begins, and a
+//! repeated step meets the same buffers at the same places, and with them the same bind groups.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes of NaN on each side of a buffer, in tests: the offset of a binding is a multiple of this.
@@ -28,8 +32,18 @@ struct Block {
     id: u64,
     /// Bytes that kernels may use, a multiple of [`GRAIN`].
     bytes: u64,
-    /// The batch that it was last used in.
-    batch: AtomicU64,
+    lineage: Lineage,
+}
+
+/// Which tensors a buffer serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Lineage {
+    /// Any.
+    Common,
+    /// The successors of the one that lay in the buffer of this number when they began.
+    Of(u64),
+    /// Those that outlive a step and succeed none.
+    Lasting,
 }
 
 impl Storage {
@@ -47,14 +61,12 @@ impl Storage {
         self.block().id
     }
 
-    /// Notes that a dispatch of this batch uses it.
-    pub(crate) fn used_in(&self, batch: u64) {
-        self.block().batch.store(batch, Ordering::Relaxed);
-    }
-
-    /// Whether nothing in this batch or a later one has used it.
-    pub(crate) fn unused_in(&self, batch: u64) -> bool {
-        self.block().batch.load(Ordering::Relaxed) < batch
+    /// The lineage of tensors that take the place of this one.
+    pub(crate) fn successors(&self) -> Lineage {
+        match self.block().lineage {
+            Lineage::Of(founder) => Lineage::Of(founder),
+            _ => Lineage::Of(self.id()),
+        }
     }
 
     /// Where its numbers begin in the buffer, in bytes.
@@ -76,7 +88,9 @@ impl Storage {
 
     /// Lets go of a buffer that could not be had: the pool must not hand it out again.
     pub(crate) fn discard(mut self) {
-        self.block = None;
+        if let Some(block) = self.block.take() {
+            self.pool.free().taken -= block.bytes;
+        }
     }
 
     /// Fills numbers and canaries with NaN.
@@ -99,7 +113,8 @@ pub(crate) fn alive(bytes: &[u8]) -> bool {
 impl Drop for Storage {
     fn drop(&mut self) {
         if let Some(block) = self.block.take() {
-            self.pool.free().blocks.entry(block.bytes).or_default().push(block);
+            let key = (block.bytes, block.lineage);
+            self.pool.free().blocks.entry(key).or_default().insert(block.id, block);
         }
     }
 }
@@ -109,18 +124,22 @@ impl Drop for Storage {
 pub(crate) struct Pool {
     free: Mutex<Free>,
     canaries: bool,
+    limit: u64,
 }
 
 #[derive(Debug, Default)]
 struct Free {
-    blocks: HashMap<u64, Vec<Block>>,
+    /// By size and lineage, and number.
+    blocks: HashMap<(u64, Lineage), BTreeMap<u64, Block>>,
     made: u64,
+    /// Bytes of all buffers there are, free or not.
+    taken: u64,
 }
 
 impl Pool {
-    /// An empty pool, with or without canaries.
-    pub(crate) fn new(canaries: bool) -> Arc<Pool> {
-        Arc::new(Pool { free: Mutex::default(), canaries })
+    /// An empty pool, with or without canaries, that takes at most `limit` bytes from the system.
+    pub(crate) fn new(canaries: bool, limit: u64) -> Arc<Pool> {
+        Arc::new(Pool { free: Mutex::default(), canaries, limit })
     }
 
     /// Whether buffers stand between canaries.
@@ -136,25 +155,34 @@ impl Pool {
         (elements.max(1) as u64 * 4).next_multiple_of(GRAIN)
     }
 
+    /// Bytes of all buffers there are, in use or free.
+    pub(crate) fn taken(&self) -> u64 {
+        self.free().taken
+    }
+
     /// A buffer that was used before, with whatever it holds.
-    pub(crate) fn reuse(pool: &Arc<Pool>, elements: usize) -> Option<Storage> {
-        let block = pool.free().blocks.get_mut(&Self::size(elements))?.pop()?;
+    pub(crate) fn reuse(pool: &Arc<Pool>, elements: usize, lineage: Lineage) -> Option<Storage> {
+        let key = (Self::size(elements), lineage);
+        let (_, block) = pool.free().blocks.get_mut(&key)?.pop_first()?;
         Some(Storage { block: Some(block), pool: Arc::clone(pool) })
     }
 
-    /// As [`Pool::reuse`], but only a buffer that nothing in this batch has used, so that the host may write it at once.
-    pub(crate) fn reuse_unused(pool: &Arc<Pool>, elements: usize, batch: u64) -> Option<Storage> {
-        let mut free = pool.free();
-        let blocks = free.blocks.get_mut(&Self::size(elements))?;
-        let unused = |block: &Block| block.batch.load(Ordering::Relaxed) < batch;
-        let block = blocks.swap_remove(blocks.iter().position(unused)?);
-        drop(free);
-        Some(Storage { block: Some(block), pool: Arc::clone(pool) })
-    }
-
-    /// A new buffer.
-    pub(crate) fn make(pool: &Arc<Pool>, device: &wgpu::Device, elements: usize) -> Storage {
+    /// A new buffer, or nothing where that would be more than the limit.
+    pub(crate) fn make(
+        pool: &Arc<Pool>,
+        device: &wgpu::Device,
+        elements: usize,
+        lineage: Lineage,
+    ) -> Option<Storage> {
         let bytes = Self::size(elements);
+        let mut free = pool.free();
+        if bytes > pool.limit.saturating_sub(free.taken) {
+            return None;
+        }
+        free.taken += bytes;
+        free.made += 1;
+        let id = free.made;
+        drop(free);
         let around = if pool.canaries { 2 * CANARY } else { 0 };
         let buffer = device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
@@ -164,13 +192,17 @@ impl Pool {
                 | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        let mut free = pool.free();
-        free.made += 1;
-        let id = free.made;
-        drop(free);
-        Storage {
-            block: Some(Block { buffer, id, bytes, batch: AtomicU64::new(0) }),
-            pool: Arc::clone(pool),
+        let block = Block { buffer, id, bytes, lineage };
+        Some(Storage { block: Some(block), pool: Arc::clone(pool) })
+    }
+
+    /// Gives the free buffers back to the system. What was recorded with them must have been submitted.
+    pub(crate) fn release(&self) {
+        let mut free = self.free();
+        let blocks = std::mem::take(&mut free.blocks);
+        for block in blocks.into_values().flat_map(BTreeMap::into_values) {
+            free.taken -= block.bytes;
+            block.buffer.destroy();
         }
     }
 }

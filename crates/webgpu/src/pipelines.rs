@@ -1,18 +1,36 @@
 //! Shaders compiled at first use, and the bind groups that tie them to buffers.
 
+use crate::cache::Cache;
 use crate::memory::Storage;
 use crate::uniforms::BLOCK;
 use std::collections::HashMap;
 
-/// Where outputs begin among the bindings: inputs count from 0.
-const OUTPUTS: u32 = 8;
-/// The binding of the parameters.
-const PARAMETERS: u32 = 16;
+/// Where outputs begin among the bindings, and where the parameters are; inputs count from 0.
+const PORTABLE: [u32; 2] = [8, 16];
+/// The same of entry points that bind more than WebGPU's default of 8 buffers.
+const WIDE: [u32; 2] = [32, 48];
 /// Bind groups that are kept; more mean that the program has moved on to other shapes.
 const MOST_BIND_GROUPS: usize = 1 << 14;
 
-/// How many buffers a kernel reads and writes.
-type Arity = (usize, usize);
+/// How many buffers an entry point reads and writes, and where among the bindings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Arity {
+    inputs: usize,
+    outputs: usize,
+    wide: bool,
+}
+
+impl Arity {
+    /// Of an entry point with so many buffers, bound where wide ones have them or where all others do.
+    pub(crate) fn new(inputs: usize, outputs: usize, wide: bool) -> Arity {
+        Arity { inputs, outputs, wide }
+    }
+
+    /// Where outputs begin, and where the parameters are.
+    fn places(self) -> [u32; 2] {
+        if self.wide { WIDE } else { PORTABLE }
+    }
+}
 
 #[derive(Debug)]
 struct Interface {
@@ -24,6 +42,7 @@ struct Interface {
 #[derive(Debug)]
 pub(crate) struct Pipelines {
     checked: bool,
+    pub(crate) cache: Option<Cache>,
     modules: HashMap<&'static str, wgpu::ShaderModule>,
     interfaces: HashMap<Arity, Interface>,
     pipelines: HashMap<(&'static str, Arity), wgpu::ComputePipeline>,
@@ -31,9 +50,10 @@ pub(crate) struct Pipelines {
 }
 
 impl Pipelines {
-    pub(crate) fn new(checked: bool) -> Pipelines {
+    pub(crate) fn new(checked: bool, cache: Option<Cache>) -> Pipelines {
         Pipelines {
             checked,
+            cache,
             modules: HashMap::new(),
             interfaces: HashMap::new(),
             pipelines: HashMap::new(),
@@ -43,7 +63,8 @@ impl Pipelines {
 
     fn interface(&mut self, device: &wgpu::Device, arity: Arity) -> &Interface {
         self.interfaces.entry(arity).or_insert_with(|| {
-            let (inputs, outputs) = (arity.0 as u32, arity.1 as u32);
+            let (inputs, outputs) = (arity.inputs as u32, arity.outputs as u32);
+            let [first_output, parameters] = arity.places();
             let entry = |binding, ty, has_dynamic_offset| wgpu::BindGroupLayoutEntry {
                 binding,
                 visibility: wgpu::ShaderStages::COMPUTE,
@@ -53,9 +74,10 @@ impl Pipelines {
             let storage = |read_only| wgpu::BufferBindingType::Storage { read_only };
             let mut entries: Vec<_> =
                 (0..inputs).map(|input| entry(input, storage(true), false)).collect();
-            entries
-                .extend((0..outputs).map(|output| entry(OUTPUTS + output, storage(false), false)));
-            entries.push(entry(PARAMETERS, wgpu::BufferBindingType::Uniform, true));
+            entries.extend(
+                (0..outputs).map(|output| entry(first_output + output, storage(false), false)),
+            );
+            entries.push(entry(parameters, wgpu::BufferBindingType::Uniform, true));
             let bindings = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
                 label: None,
                 entries: &entries,
@@ -89,10 +111,10 @@ impl Pipelines {
             }
         };
         let checked = self.checked;
-        let layout = &self.interface(device, arity).pipeline;
+        let layout = self.interface(device, arity).pipeline.clone();
         let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(entry),
-            layout: Some(layout),
+            layout: Some(&layout),
             module: &module,
             entry_point: Some(entry),
             compilation_options: wgpu::PipelineCompilationOptions {
@@ -100,21 +122,27 @@ impl Pipelines {
                 zero_initialize_workgroup_memory: checked,
                 ..Default::default()
             },
-            cache: None,
+            cache: self.cache.as_ref().map(Cache::pipelines),
         });
         self.pipelines.insert((entry, arity), pipeline.clone());
         (pipeline, true)
+    }
+
+    /// Lets go of all bind groups, and so of the buffers that only they still hold.
+    pub(crate) fn forget_bind_groups(&mut self) {
+        self.bind_groups.clear();
     }
 
     /// The bind group of these buffers; and whether it had to be made.
     pub(crate) fn bind_group(
         &mut self,
         device: &wgpu::Device,
+        arity: Arity,
         inputs: &[&Storage],
         outputs: &[&Storage],
         uniforms: &wgpu::Buffer,
     ) -> (wgpu::BindGroup, bool) {
-        let arity = (inputs.len(), outputs.len());
+        let [first_output, parameters] = arity.places();
         let key = (arity, inputs.iter().chain(outputs).map(|storage| storage.id()).collect());
         if let Some(bind_group) = self.bind_groups.get(&key) {
             return (bind_group.clone(), false);
@@ -123,13 +151,13 @@ impl Pipelines {
             self.bind_groups.clear();
         }
         let input = inputs.iter().zip(0..);
-        let output = outputs.iter().zip(OUTPUTS..);
+        let output = outputs.iter().zip(first_output..);
         let mut entries: Vec<_> = input
             .chain(output)
             .map(|(storage, binding)| wgpu::BindGroupEntry { binding, resource: storage.binding() })
             .collect();
         entries.push(wgpu::BindGroupEntry {
-            binding: PARAMETERS,
+            binding: parameters,
             resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                 buffer: uniforms,
                 offset: 0,

@@ -1,48 +1,83 @@
 //! Every op on the WebGPU device against the oracle, by the workspace's case table.
 
-use belamy_tensor::{DType, Device};
-use belamy_tests::plan::{Subject, run};
-use belamy_tests::{Mode, ops};
+mod common;
+
+use belamy_tensor::{DType, Device, Tensor};
+use belamy_tests::plan::{Subject, planned, run};
+use belamy_tests::{Case, Mode, ops};
 use belamy_webgpu::Options;
-use std::io::Write;
+use common::{open, say};
 
 const MODES: [Mode; 5] =
     [Mode::Parity, Mode::ParityGradient, Mode::Reference, Mode::Twice, Mode::Reused];
 
-/// The device, or nothing, said by name, where this machine has no adapter. `BELAMY_REQUIRE=webgpu` makes that fail.
-fn device(options: Options) -> Option<Device> {
-    match belamy_webgpu::open(options) {
-        Ok(device) => Some(device),
-        Err(error) => {
-            let required = std::env::var("BELAMY_REQUIRE").unwrap_or_default();
-            assert!(!required.split(',').any(|name| name.trim() == "webgpu"), "{error}");
-            let _ = writeln!(std::io::stdout().lock(), "skipped: parity on webgpu: {error}");
-            None
-        }
-    }
+fn subject(device: Device) -> Subject {
+    Subject { device, dtypes: vec![DType::F32], threaded: false }
 }
 
-fn check(options: Options) {
-    let Some(device) = device(options) else { return };
+fn check(options: Options, cases: &[Case]) {
+    let oracle = belamy_cpu::oracle();
+    let on_oracle = subject(oracle.clone());
+    let count: usize =
+        cases.iter().flat_map(|case| MODES.map(|mode| planned(case, &on_oracle, mode))).sum();
+    let tested = format!("{count} checks of {} cases ({options:?})", cases.len());
+    let Some((device, _)) = open(&tested, options) else { return };
+    let report = run(cases, &subject(device), &oracle, &MODES);
+    say(format_args!("\nparity on webgpu, {options:?}\n{report}"));
+    let failures = report.failures();
+    assert_eq!(report.total(), count);
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// The case table, or the ops that `BELAMY_OPS` names.
+fn cases() -> Vec<Case> {
     let filter = std::env::var("BELAMY_OPS").unwrap_or_default();
     let mut cases = ops::all_cases();
     cases.retain(|case| {
         filter.is_empty() || filter.split(',').any(|op| case.name().starts_with(op))
     });
-    let subject = Subject { device, dtypes: vec![DType::F32], threaded: false };
-    let report = run(&cases, &subject, &belamy_cpu::oracle(), &MODES);
-    let _ = writeln!(std::io::stdout().lock(), "\nparity on webgpu, {options:?}\n{report}");
-    let failures = report.failures();
-    assert!(report.total() > 0, "BELAMY_OPS={filter} names no case");
-    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+    assert!(!cases.is_empty(), "BELAMY_OPS={filter} names no case");
+    cases
 }
+
+/// Groups along an axis, so few that most cases have more and are folded over two axes, with groups left over.
+const FOLDED: Option<u32> = Some(3);
 
 #[test]
 fn every_op_agrees_with_the_oracle_unchecked_between_canaries() {
-    check(Options { canaries: true, ..Options::default() });
+    check(Options { canaries: true, most_groups: FOLDED, ..Options::default() }, &cases());
 }
 
 #[test]
 fn every_op_agrees_with_the_oracle_with_every_access_checked() {
-    check(Options { checked: true, ..Options::default() });
+    check(Options { checked: true, portable: true, ..Options::default() }, &cases());
+}
+
+/// The other way round: those kernels that depend on what the adapter grants.
+#[test]
+fn ops_on_many_tensors_agree_with_the_oracle_however_many_can_be_bound() {
+    let mut cases = ops::all_cases();
+    cases.retain(|case| {
+        ["adam", "sgd", "rmsprop", "global_norm", "count_non_finite"].contains(&case.op)
+    });
+    assert!(cases.len() > 15);
+    check(Options { canaries: true, portable: true, ..Options::default() }, &cases);
+    check(Options { checked: true, most_groups: FOLDED, ..Options::default() }, &cases);
+}
+
+/// More groups than fit one axis of any adapter: 65,535 of 256, and a few.
+#[test]
+fn more_groups_than_fit_an_axis_reach_every_element() {
+    let Some((device, _)) = open("more than 65,535 groups", Options::default()) else { return };
+    const ELEMENTS: usize = 65_535 * 256 + 300;
+    let numbers: Vec<f32> = (0..ELEMENTS).map(|i| i as f32 - 1e6).collect();
+    let x = Tensor::from_slice(&numbers, [ELEMENTS], &device).unwrap();
+    let found = x.neg().unwrap().to_vec::<f32>().unwrap();
+    assert!(found.iter().zip(&numbers).all(|(found, number)| *found == -number));
+    // And a kernel whose groups are no simple row of elements: the sums of two columns, exactly.
+    let column = |from: usize| -> f64 { (from..ELEMENTS).step_by(4).map(|i| (i % 7) as f64).sum() };
+    let small: Vec<f32> = (0..ELEMENTS).map(|i| (i % 7) as f32).collect();
+    let x = Tensor::from_slice(&small, [ELEMENTS / 4, 4], &device).unwrap();
+    let sums = x.sum(&[0]).unwrap().to_f64().unwrap();
+    assert_eq!(sums, [column(0), column(1), column(2), column(3)]);
 }

@@ -1,6 +1,8 @@
 //! Random numbers on the WebGPU device are the oracle's, bit for bit: whatever the shape, the key, the step and the
 //! sample that a batch begins with. Normal numbers agree to rounding.
 
+mod common;
+
 use belamy_tensor::ops::dropout::dropout;
 use belamy_tensor::ops::random::{
     RandomKey, Shuffle, bernoulli, counter, integers, normal, shuffled_indices, uniform,
@@ -8,7 +10,7 @@ use belamy_tensor::ops::random::{
 use belamy_tensor::philox::{self, Draws};
 use belamy_tensor::{DType, Device, Result, Shape, Tensor};
 use belamy_webgpu::Options;
-use std::io::Write;
+use common::open;
 
 /// Scalars, short samples, whole and broken blocks, several workgroups, and nothing at all.
 const SHAPES: [&[usize]; 10] = [
@@ -34,22 +36,16 @@ const KEYS: [RandomKey; 3] = [
 const COUNTERS: [[u32; 2]; 5] =
     [[0, 0], [1, 61], [65_536, 65_537], [0x8000_0001, 0x8000_0000], [u32::MAX, u32::MAX - 2]];
 
-/// The device between canaries and the one with checks, or nothing, said by name, where this machine has no adapter.
-/// `BELAMY_REQUIRE=webgpu` makes that fail.
-fn devices() -> Vec<Device> {
+/// The device between canaries and the one with checks, or none, where this machine has no adapter; what is drawn is
+/// said by name then.
+fn devices(name: &str) -> Vec<Device> {
     let options = [
-        Options { canaries: true, ..Options::default() },
+        Options { canaries: true, most_groups: Some(3), ..Options::default() },
         Options { checked: true, ..Options::default() },
     ];
-    match options.into_iter().map(belamy_webgpu::open).collect() {
-        Ok(devices) => devices,
-        Err(error) => {
-            let required = std::env::var("BELAMY_REQUIRE").unwrap_or_default();
-            assert!(!required.split(',').any(|name| name.trim() == "webgpu"), "{error}");
-            let _ = writeln!(std::io::stdout().lock(), "skipped: random on webgpu: {error}");
-            Vec::new()
-        }
-    }
+    let tested = format!("random {name}");
+    let opened = options.into_iter().map_while(|options| open(&tested, options));
+    opened.map(|(device, _)| device).collect()
 }
 
 /// The bits of what is drawn, f32 or u32.
@@ -64,7 +60,8 @@ fn bits(drawn: Result<Tensor>) -> Vec<u32> {
 /// Draws on each device and on the oracle, for every shape, key and counter.
 fn compare(name: &str, draw: impl Fn(Shape, RandomKey, &Tensor) -> Result<Tensor>) {
     let oracle = belamy_cpu::oracle();
-    for device in devices() {
+    let (kind, _) = name.split_once(' ').unwrap_or((name, ""));
+    for device in devices(kind) {
         for dims in SHAPES {
             let shape = Shape::new(dims).unwrap();
             for key in KEYS {
@@ -164,7 +161,7 @@ fn orders_are_the_oracles() {
         (64, 1 << 20, 65_535, 65_536),
         (7, u32::MAX, u32::MAX - 1, u32::MAX),
     ];
-    for device in devices() {
+    for device in devices("orders") {
         for count in counts {
             for (batch, global_batch, draw, draws) in batches {
                 for (key, [step, first_sample]) in KEYS.into_iter().cycle().zip(COUNTERS) {
@@ -184,7 +181,7 @@ fn orders_are_the_oracles() {
 #[test]
 fn normals_agree_to_rounding() {
     let oracle = belamy_cpu::oracle();
-    for device in devices() {
+    for device in devices("normals") {
         for (mean, std) in [(0.0, 1.0), (0.5, 2.0)] {
             let drawn = |dtype, device| {
                 let at = counter(65_536, 3, device).unwrap();

@@ -8,12 +8,19 @@ use naga::{
     AddressSpace, ArraySize, EntryPoint, GlobalVariable, Handle, Module, Scalar, ScalarKind,
     StorageAccess, StructMember, TypeInner, VectorSize,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Workgroup memory, invocations and storage buffers of a kernel at most.
 const MOST_WORKGROUP_BYTES: u32 = 16 << 10;
 const MOST_INVOCATIONS: u32 = 256;
 const MOST_STORAGE_BUFFERS: usize = 8;
+/// Storage buffers of a wide entry point at most.
+const MOST_WIDE_STORAGE_BUFFERS: usize = 28;
+
+/// Whether an entry point is one that only runs where an adapter grants more than the default limit of storage buffers.
+fn is_wide(entry: &str) -> bool {
+    entry.ends_with("_wide")
+}
 
 struct Shader {
     family: &'static str,
@@ -132,7 +139,11 @@ fn beyond_limits(shader: &Shader) -> Vec<String> {
         if bytes > MOST_WORKGROUP_BYTES {
             complaints.push(format!("{place} uses {bytes} bytes of workgroup memory"));
         }
-        if buffers > MOST_STORAGE_BUFFERS {
+        let most = match is_wide(&entry.name) {
+            true => MOST_WIDE_STORAGE_BUFFERS,
+            false => MOST_STORAGE_BUFFERS,
+        };
+        if buffers > most {
             complaints.push(format!("{place} uses {buffers} storage buffers"));
         }
     }
@@ -144,25 +155,59 @@ fn no_kernel_exceeds_the_default_limits() {
     report(shaders().iter().flat_map(beyond_limits).collect());
 }
 
-/// Variables bound where the backend does not bind such a thing. (That no entry point uses two at one binding is part
-/// of being valid.)
+/// Entry points that only some adapters can run, without one beside them that does the same for one tensor.
+fn without_twin(shader: &Shader) -> Vec<String> {
+    let names: Vec<&str> =
+        shader.module.entry_points.iter().map(|entry| entry.name.as_str()).collect();
+    let has_twin = |entry: &str| {
+        let one = entry.trim_end_matches("_wide");
+        names.iter().any(|name| *name == one || name.strip_prefix(one) == Some("_part"))
+    };
+    let wide = names.iter().filter(|entry| is_wide(entry) && !has_twin(entry));
+    wide.map(|entry| format!("{}.wgsl: {entry} has no portable twin", shader.family)).collect()
+}
+
+#[test]
+fn whatever_is_wide_has_a_portable_twin() {
+    report(shaders().iter().flat_map(without_twin).collect());
+}
+
+/// Variables bound where the backend does not bind such a thing, or used by nothing. (That no entry point uses two at
+/// one binding is part of being valid.)
 fn wrong_bindings(shader: &Shader) -> Vec<String> {
     let family = shader.family;
     let mut complaints = Vec::new();
-    for (_, variable) in shader.module.global_variables.iter() {
-        let Some(binding) = &variable.binding else { continue };
-        let right = match (binding.binding, variable.space) {
-            (0..8, AddressSpace::Storage { access }) => access == StorageAccess::LOAD,
-            (8..16, AddressSpace::Storage { access }) => {
-                access == StorageAccess::LOAD | StorageAccess::STORE
-            }
-            (16, AddressSpace::Uniform) => true,
-            _ => false,
-        };
-        if binding.group != 0 || !right {
+    let mut used = BTreeSet::new();
+    for (entry, info) in shader.entries() {
+        let [outputs, parameters] = if is_wide(&entry.name) { [32, 48] } else { [8, 16] };
+        for variable in shader.used(info) {
+            let Some(binding) = &variable.binding else { continue };
             let name = variable.name.as_deref().unwrap_or_default();
-            let (group, number, space) = (binding.group, binding.binding, variable.space);
-            complaints.push(format!("{family}.wgsl: {name} at {group}, {number} as {space:?}"));
+            used.insert(name);
+            let number = binding.binding;
+            let right = match variable.space {
+                AddressSpace::Storage { access } if access == StorageAccess::LOAD => {
+                    number < outputs
+                }
+                AddressSpace::Storage { access } => {
+                    access == StorageAccess::LOAD | StorageAccess::STORE
+                        && (outputs..parameters).contains(&number)
+                }
+                AddressSpace::Uniform => number == parameters,
+                _ => false,
+            };
+            if binding.group != 0 || !right {
+                let (entry, group, space) = (&entry.name, binding.group, variable.space);
+                complaints.push(format!(
+                    "{family}.wgsl: {entry} has {name} at {group}, {number} as {space:?}"
+                ));
+            }
+        }
+    }
+    for (_, variable) in shader.module.global_variables.iter() {
+        let name = variable.name.as_deref().unwrap_or_default();
+        if variable.binding.is_some() && !used.contains(name) {
+            complaints.push(format!("{family}.wgsl: nothing uses {name}"));
         }
     }
     complaints
@@ -227,11 +272,30 @@ fn members(shader: &Shader, members: &[StructMember]) -> Vec<Wanted> {
 }
 
 /// What is wrong with the block that an entry point of `kernel` reads its parameters from.
-fn wrong_block(shader: &Shader, block: &GlobalVariable, kernel: KernelId) -> Option<String> {
+fn wrong_block(
+    shader: &Shader,
+    block: &GlobalVariable,
+    kernel: KernelId,
+    wide: bool,
+) -> Option<String> {
     let layout = kernel.layout();
     let TypeInner::Struct { members: fields, .. } = shader.inner(block.ty) else {
         return Some("is no struct".to_string());
     };
+    let mut fields = fields.as_slice();
+    if wide {
+        let Some((sizes, rest)) = fields.split_last() else { return Some("is empty".to_string()) };
+        fields = rest;
+        let size = wanted_members(layout).last().map_or(0, |(_, at, _)| at + 4);
+        let at = 16 + size.next_multiple_of(16);
+        let words = shader.inner(sizes.ty).size(shader.module.to_ctx());
+        if sizes.name.as_deref() != Some("sizes") || sizes.offset != at || words + at > 256 {
+            return Some(format!(
+                "ends with {:?} at {}, not sizes at {at}",
+                sizes.name, sizes.offset
+            ));
+        }
+    }
     let Some((params, head)) = fields.split_last() else { return Some("is empty".to_string()) };
     let words = ["elements", "pass_0", "pass_1", "pass_2"];
     let wanted: Vec<Wanted> =
@@ -260,7 +324,7 @@ fn wrong_parameters(shader: &Shader) -> Vec<String> {
     for (entry, info) in shader.entries() {
         let Some(kernel) = kernel_of(shader.family, &entry.name) else { continue };
         for block in shader.used(info).filter(|variable| variable.space == AddressSpace::Uniform) {
-            if let Some(wrong) = wrong_block(shader, block, kernel) {
+            if let Some(wrong) = wrong_block(shader, block, kernel, is_wide(&entry.name)) {
                 complaints.push(format!("{}.wgsl: {}'s block {wrong}", shader.family, entry.name));
             }
         }
@@ -307,6 +371,21 @@ fn faults_are_found() {
     assert_eq!(found("columns: u32", "@align(16) columns: u32"), parameters);
     assert_eq!(found("pass_0", "pass_9"), parameters);
     assert_eq!(found("struct RowsParams", "alias RowsParams = Other; struct Other"), parameters);
+    // A wide entry point binds elsewhere, and has a twin.
+    let shader = |source: &'static str| Shader::parse("reduce", source).unwrap();
+    let wide = SOUND.replacen("fn pick()", "fn pick_wide()", 1);
+    assert!(!wrong_bindings(&shader(wide.clone().leak())).is_empty());
+    let places = wide.replacen("binding(8)", "binding(32)", 1).replacen("(16) var", "(48) var", 1);
+    assert!(wrong_bindings(&shader(places.clone().leak())).is_empty());
+    assert!(!wrong_parameters(&shader(places.clone().leak())).is_empty());
+    assert!(!without_twin(&shader(places.clone().leak())).is_empty());
+    let sizes =
+        places.replacen("params: RowsParams }", "params: RowsParams, sizes: vec4<u32> }", 1);
+    assert!(wrong_parameters(&shader(sizes.clone().leak())).is_empty());
+    let late = sizes.replacen("sizes:", "@align(32) sizes:", 1);
+    assert!(wrong_parameters(&shader(late.leak())).is_empty(), "16 + 8 rounds up to 32 anyway");
+    let late = sizes.replacen("sizes:", "@align(64) sizes:", 1);
+    assert!(!wrong_parameters(&shader(late.leak())).is_empty());
     // What is no WGSL, what needs a feature, and what binds two variables at one place.
     for (old, new) in [("fn pick", "fun pick"), ("u32", "u64"), ("binding(1)", "binding(0)")] {
         assert!(Shader::parse("reduce", SOUND.replacen(old, new, 1).leak()).is_err(), "{new}");

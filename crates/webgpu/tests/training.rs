@@ -1,5 +1,7 @@
 //! Whole training steps on the WebGPU device: the oracle's losses, and no more work on the host than there must be.
 
+mod common;
+
 use belamy_gan::batches::DeviceBatches;
 use belamy_gan::data::{Dataset, ValueRange};
 use belamy_gan::pair::Pair;
@@ -7,24 +9,8 @@ use belamy_gan::recipe::Recipe;
 use belamy_gan::source;
 use belamy_tensor::{DType, Device};
 use belamy_webgpu::{Counters, Options, WebGpu};
-use std::io::Write;
-use std::sync::Arc;
-
-/// The device, and a second handle to look at its counters; nothing, said by name, where there is no adapter.
-fn device(test: &str) -> Option<(Device, Arc<WebGpu>)> {
-    match WebGpu::open(Options::default()) {
-        Ok(gpu) => {
-            let gpu = Arc::new(gpu);
-            Some((Device::new(Arc::clone(&gpu)), gpu))
-        }
-        Err(error) => {
-            let required = std::env::var("BELAMY_REQUIRE").unwrap_or_default();
-            assert!(!required.split(',').any(|name| name.trim() == "webgpu"), "{error}");
-            let _ = writeln!(std::io::stdout().lock(), "skipped: {test} on webgpu: {error}");
-            None
-        }
-    }
-}
+use common::{open, say};
+use std::collections::BTreeMap;
 
 /// A recipe made small: what it does stays the same.
 fn small(name: &str, batch: usize) -> Recipe {
@@ -76,7 +62,7 @@ fn losses(recipe: &Recipe, steps: usize, device: &Device) -> Vec<[f64; 2]> {
 /// unless `BELAMY_LONG` is set.
 #[test]
 fn steps_have_the_oracles_losses() {
-    let Some((device, _)) = device("the oracle's losses") else { return };
+    let Some((device, _)) = open("the oracle's losses", Options::default()) else { return };
     let wide = if std::env::var_os("BELAMY_LONG").is_some() { 20 } else { 2 };
     let recipes = [
         ("sine", 150, 20),
@@ -100,10 +86,9 @@ fn steps_have_the_oracles_losses() {
             .zip(want.iter().flatten())
             .map(|(got, want)| (got - want).abs() / want.abs())
             .fold(0.0, f64::max);
-        let _ = writeln!(
-            std::io::stdout().lock(),
+        say(format_args!(
             "{steps} steps of {name} on webgpu: losses within {worst:.1e} of the oracle's"
-        );
+        ));
         // Written so that NaN fails.
         assert!(worst <= 1e-3, "{name}: {worst:e}\n{got:?}\n{want:?}");
         let (first, last) = (want[0], want[steps - 1]);
@@ -125,31 +110,63 @@ fn spent(before: Counters, after: Counters) -> Counters {
     }
 }
 
-#[test]
-fn a_repeated_step_allocates_nothing_and_reads_nothing() {
-    let Some((device, gpu)) = device("a repeated step") else { return };
-    for (name, batch) in [("mnist-mlp", 8), ("dcgan64", 2)] {
-        let (mut pair, mut batches) = start(&small(name, batch), &device);
-        for _ in 0..12 {
-            pair.step(&mut batches).unwrap();
-        }
-        pair.verify(&mut batches).unwrap();
+/// Steps without looking at the device between, and steps until no new bind group need be made: buffers are handed out
+/// by which of them are free, so that the same states come back soon, and with them the same bind groups.
+const STEPS: u64 = 4;
+const WARM_UP: u64 = 4 * STEPS;
+
+/// How often each entry point was dispatched since.
+fn dispatched(gpu: &WebGpu, before: &[(&'static str, u64)]) -> Vec<(&'static str, u64)> {
+    let before: BTreeMap<_, _> = before.iter().copied().collect();
+    let mut since = gpu.dispatches();
+    since.iter_mut().for_each(|(entry, count)| *count -= before.get(entry).unwrap_or(&0));
+    since.retain(|(_, count)| *count > 0);
+    since
+}
+
+/// A repeated step allocates, compiles and reads nothing, and makes no bind group; what it dispatches is said.
+fn repeated(name: &str, batch: usize, options: Options) {
+    let tested = format!("a repeated step of {name}");
+    let Some((device, gpu)) = open(&tested, options) else { return };
+    let (mut pair, mut batches) = start(&small(name, batch), &device);
+    let mut made = Vec::new();
+    for step in 1..=WARM_UP {
         let before = gpu.counters();
-        const STEPS: u64 = 8;
-        for _ in 0..STEPS {
-            pair.step(&mut batches).unwrap();
+        pair.step(&mut batches).unwrap();
+        made.push(spent(before, gpu.counters()).bind_groups);
+        if step % STEPS == 0 {
+            pair.verify(&mut batches).unwrap();
         }
-        let spent = spent(before, gpu.counters());
-        pair.verify(&mut batches).unwrap();
-        let _ = writeln!(std::io::stdout().lock(), "{STEPS} repeated steps of {name}: {spent:?}");
-        assert_eq!(
-            (spent.allocations, spent.reads, spent.pipelines),
-            (0, 0, 0),
-            "{name}: {spent:?}"
-        );
-        assert!(
-            spent.dispatches > 0 && spent.dispatches.is_multiple_of(STEPS),
-            "{name}: {spent:?}"
-        );
     }
+    say(format_args!("bind groups made in the first {WARM_UP} steps of {name}: {made:?}"));
+    let (before, entries) = (gpu.counters(), gpu.dispatches());
+    for _ in 0..STEPS {
+        pair.step(&mut batches).unwrap();
+    }
+    let (spent, entries) = (spent(before, gpu.counters()), dispatched(&gpu, &entries));
+    pair.verify(&mut batches).unwrap();
+    say(format_args!("{STEPS} repeated steps of {name}: {spent:?}"));
+    assert_eq!(
+        (spent.allocations, spent.reads, spent.pipelines, spent.bind_groups),
+        (0, 0, 0, 0),
+        "{name}: {spent:?}"
+    );
+    assert!(spent.dispatches > 0 && spent.dispatches.is_multiple_of(STEPS), "{name}: {spent:?}");
+    assert_eq!(entries.iter().map(|(_, count)| count).sum::<u64>(), spent.dispatches);
+    let a_step = spent.dispatches / STEPS;
+    let entries: Vec<String> =
+        entries.iter().map(|(entry, count)| format!("{} {entry}", count / STEPS)).collect();
+    say(format_args!("a step of {name} dispatches {a_step}: {}", entries.join(", ")));
+}
+
+#[test]
+fn a_repeated_step_makes_nothing_and_reads_nothing() {
+    for (name, batch) in [("mnist-mlp", 8), ("dcgan64", 2)] {
+        repeated(name, batch, Options::default());
+    }
+}
+
+#[test]
+fn a_repeated_step_makes_nothing_where_few_buffers_can_be_bound() {
+    repeated("mnist-mlp", 8, Options { portable: true, ..Options::default() });
 }

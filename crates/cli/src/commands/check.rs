@@ -119,8 +119,12 @@ fn subject(device: Device) -> Result<Subject> {
         // Every access checked, and memory full of NaN between canaries.
         #[cfg(feature = "webgpu")]
         "webgpu" => {
-            let options =
-                belamy_webgpu::Options { index: device.id().index, checked: true, canaries: true };
+            let options = belamy_webgpu::Options {
+                index: device.id().index,
+                checked: true,
+                canaries: true,
+                ..Default::default()
+            };
             let device =
                 belamy_webgpu::open(options).map_err(|error| Failure::new(error.to_string()))?;
             Subject { device, dtypes: vec![DType::F32], threaded: false }

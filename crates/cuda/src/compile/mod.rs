@@ -13,26 +13,15 @@ mod nvrtc;
 pub use nvrtc::{Compiled, architectures, compile, present, version};
 
 use crate::source::{SOURCES, Source};
+use belamy_tensor::cache::{self, write_whole};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+
+pub(crate) use belamy_tensor::cache::key;
 
 /// What the compiler is told besides the architecture.
 ///
 /// No fast arithmetic: divisions and roots are rounded correctly, as the bounds of the tests expect.
 pub const OPTIONS: &[&str] = &["--std=c++17", "--fmad=true"];
-
-/// 32 hexadecimal digits that stand for some texts.
-pub(crate) fn key(texts: &[&str]) -> String {
-    // FNV-1a in 128 bits; each text ends with a byte that UTF-8 does not have.
-    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-    let mut hash: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-    for text in texts {
-        for byte in text.bytes().chain([0xff]) {
-            hash = (hash ^ u128::from(byte)).wrapping_mul(PRIME);
-        }
-    }
-    format!("{hash:032x}")
-}
 
 /// The name of a family's kernels for an architecture, in a folder that [`build`] writes.
 fn prebuilt_name(source: &Source, architecture: &str) -> String {
@@ -92,32 +81,6 @@ pub fn build_families(
         }
     }
     Ok(built)
-}
-
-/// Writes a file under a name of its own, then gives it its right one: nobody sees half of it.
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    // A process's number says nothing on another machine that shares the folder: the time does, nearly.
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = now.map_or(0, |now| now.as_nanos());
-    let unique = path.with_extension(format!("{}-{count}-{now}", std::process::id()));
-    std::fs::write(&unique, bytes)?;
-    std::fs::rename(&unique, path).inspect_err(|_| {
-        let _ = std::fs::remove_file(&unique);
-    })
-}
-
-/// The folder of compiled kernels, if the user has one.
-fn cache_folder() -> Option<PathBuf> {
-    let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    if let Some(folder) = named("BELAMY_CACHE") {
-        return Some(PathBuf::from(folder).join("kernels"));
-    }
-    let base = named("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| named("HOME").map(|home| PathBuf::from(home).join(".cache")))?;
-    Some(base.join("belamy").join("kernels"))
 }
 
 /// What a device of compute capability `major.minor` can be given, best first: its own architecture, with what only it
@@ -181,7 +144,7 @@ pub(crate) fn image(source: &Source, major: u32, minor: u32) -> Result<Vec<u8>, 
             format!("compute_{newest}")
         }
     };
-    cached(source, &target, cache_folder().as_deref())
+    cached(source, &target, cache::folder("kernels").as_deref())
 }
 
 /// A family's kernels from the cache, or compiled and put there. A cache that cannot be read or written is no error.
@@ -204,15 +167,6 @@ fn cached(source: &Source, target: &str, folder: Option<&Path>) -> Result<Vec<u8
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_key_depends_on_each_text_and_on_where_it_ends() {
-        assert_ne!(key(&["ab", "c"]), key(&["a", "bc"]));
-        assert_ne!(key(&["a"]), key(&["b"]));
-        assert_eq!(key(&["a"]).len(), 32);
-        // The published FNV-1a of the empty text, with this house's closing byte.
-        assert_ne!(key(&[]), key(&[""]));
-    }
 
     #[test]
     fn a_device_takes_its_own_architecture_first() {

@@ -20,7 +20,8 @@ mod resize;
 mod tile;
 mod view;
 
-use crate::memory::Storage;
+use crate::memory::{Lineage, Storage};
+use crate::pipelines::Arity;
 use crate::recorder::Dispatch;
 use crate::{State, WebGpu, uniforms};
 use belamy_tensor::Result;
@@ -29,7 +30,35 @@ use belamy_tensor::kernel::{KernelId, Params};
 /// Invocations of a workgroup, in every kernel.
 pub(crate) const GROUP: u32 = 256;
 /// Groups along an axis at most: WebGPU's default limit. More are folded into a second axis.
-const MOST_GROUPS: u32 = 65_535;
+pub(crate) const MOST_GROUPS: u32 = 65_535;
+/// Storage buffers that a wide entry point binds at most: as many as Metal grants beside the parameters.
+pub(crate) const WIDE: u32 = 28;
+
+/// Whether an output outlives the step that makes it.
+pub(crate) enum Outlives {
+    /// It does not, as far as the kernel tells.
+    No,
+    /// It takes the place of this input in the next step.
+    InPlaceOf(usize),
+    /// It does, and takes the place of none.
+    Alone,
+}
+
+/// What becomes of an output of a kernel with so many inputs and outputs.
+pub(crate) fn outlives(kernel: KernelId, [inputs, outputs]: [usize; 2], output: usize) -> Outlives {
+    match kernel {
+        KernelId::adam | KernelId::sgd | KernelId::rmsprop => {
+            // Read are control, params, grads and states; written params and states.
+            let tensors = inputs - 1 - outputs;
+            let behind_grads = if output < tensors { 0 } else { tensors };
+            Outlives::InPlaceOf(1 + behind_grads + output)
+        }
+        // Mean and variance are read first and written first.
+        KernelId::running_statistics => Outlives::InPlaceOf(output),
+        KernelId::count_non_finite => Outlives::Alone,
+        _ => Outlives::No,
+    }
+}
 
 /// What a kernel is given.
 pub(crate) struct Run<'a> {
@@ -76,31 +105,41 @@ impl Run<'_> {
 
     /// Memory for this launch alone. It may be dropped as soon as the passes that use it are recorded.
     pub(crate) fn scratch(&mut self, elements: u32) -> Result<Storage> {
-        self.gpu.take(self.state, elements as usize)
+        self.gpu.take(self.state, elements as usize, Lineage::Common)
     }
 
     /// Records one dispatch.
     pub(crate) fn pass(&mut self, pass: &Pass<'_>) -> Result<()> {
+        self.record(pass, None)
+    }
+
+    /// Records one dispatch of an entry point that binds more buffers than WebGPU's default, and is told of so many
+    /// lengths: for devices that are `wide`.
+    pub(crate) fn wide_pass(&mut self, pass: &Pass<'_>, sizes: &[u32]) -> Result<()> {
+        self.record(pass, Some(sizes))
+    }
+
+    fn record(&mut self, pass: &Pass<'_>, sizes: Option<&[u32]>) -> Result<()> {
         let Pass { entry, inputs, outputs, elements, words, groups } = *pass;
         if groups == 0 {
             return Ok(());
         }
-        let State { pipelines, recorder, counters } = &mut *self.state;
+        let State { pipelines, recorder, counters, dispatches } = &mut *self.state;
         let device = &self.gpu.device;
-        let arity = (inputs.len(), outputs.len());
+        let arity = Arity::new(inputs.len(), outputs.len(), sizes.is_some());
         let (pipeline, compiled) = pipelines.pipeline(device, self.kernel.family(), entry, arity);
         let uniforms = recorder.uniforms();
-        let (bind_group, made) = pipelines.bind_group(device, inputs, outputs, uniforms);
+        let (bind_group, made) = pipelines.bind_group(device, arity, inputs, outputs, uniforms);
         counters.pipelines += u64::from(compiled);
         counters.bind_groups += u64::from(made);
         counters.dispatches += 1;
-        let batch = recorder.batch();
-        inputs.iter().chain(outputs).for_each(|storage| storage.used_in(batch));
-        let rows = groups.div_ceil(MOST_GROUPS);
+        *dispatches.entry(entry).or_default() += 1;
+        let rows = groups.div_ceil(self.gpu.most_groups);
         // Equal rows leave the fewest groups without work.
         let groups = [groups.div_ceil(rows), rows];
         let head = [elements, words[0], words[1], words[2]];
-        let block = uniforms::block(head, self.kernel.layout(), &self.params);
+        let block =
+            uniforms::block(head, self.kernel.layout(), &self.params, sizes.unwrap_or_default());
         if recorder.push(Dispatch { pipeline, bind_group, groups }, block) {
             self.gpu.flush(self.state);
         }

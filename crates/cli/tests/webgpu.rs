@@ -1,0 +1,62 @@
+//! The WebGPU device as the program meets it: machines without an adapter, and what no adapter can do.
+#![cfg(feature = "webgpu")]
+
+mod common;
+
+use common::{Folder, PROGRAM, Ran, fails, skip, succeeds};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Runs the program where Vulkan finds no driver.
+fn without_adapter(words: &str) -> Ran {
+    let mut command = Command::new(PROGRAM);
+    command.args(words.split_whitespace()).stdin(Stdio::null());
+    command.env("VK_ICD_FILENAMES", "/nonexistent").env("VK_DRIVER_FILES", "/nonexistent");
+    command.output().unwrap().into()
+}
+
+/// Whether this machine has an adapter.
+fn has_adapter() -> bool {
+    let devices: serde_json::Value = serde_json::from_str(&succeeds("devices --json")).unwrap();
+    let is_adapter =
+        |device: &serde_json::Value| device["name"] == "webgpu" && device["available"] == true;
+    devices.as_array().unwrap().iter().any(is_adapter)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn without_an_adapter_the_program_says_how_to_get_one() {
+    let folder = Folder::new("no-adapter");
+    let ran = without_adapter("devices");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let line = ran.stdout.lines().find(|line| line.starts_with("webgpu")).unwrap();
+    assert!(line.contains("missing") && line.contains("mesa-vulkan-drivers"), "{line}");
+    for words in ["train sine --device webgpu --out", "train sine --device webgpu:1 --out"] {
+        let out = folder.at("run");
+        let ran = without_adapter(&format!("{words} {out}"));
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        assert!(ran.stderr.starts_with("belamy: "), "{ran:?}");
+        assert!(ran.stderr.contains("mesa-vulkan-drivers"), "{ran:?}");
+        assert!(!Path::new(&out).exists());
+    }
+}
+
+#[test]
+fn more_than_the_adapter_holds_ends_training_with_code_1() {
+    if !has_adapter() {
+        return skip("more than an adapter holds", "there is no adapter", "webgpu");
+    }
+    let folder = Folder::new("too-much");
+    let run = folder.at("run");
+    fails("train sine --device webgpu:99", 1, &["counted from 0", "belamy devices"]);
+    // Eight gigabytes in one tensor: no adapter binds that.
+    let words = ["after step 0: ", "device webgpu: 8000000000 bytes were asked for in one tensor"];
+    let ran = common::line(&format!("train sine --device webgpu --batch 2000000000 --out {run}"));
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(!ran.stderr.contains("panicked"), "{ran:?}");
+    let message = ran.stderr.lines().last().unwrap();
+    assert!(
+        message.starts_with("belamy: ") && words.iter().all(|word| message.contains(word)),
+        "{ran:?}"
+    );
+}
