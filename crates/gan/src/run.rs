@@ -227,7 +227,7 @@ impl Run {
     ///
     /// A value that is not finite, or a device that fails, ends the run with an error; the last good checkpoint stays.
     pub fn train(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {
-        self.train_on(observer, stop).map_err(|error| error.after_step(self.pair.step))
+        self.train_on(observer, stop).map_err(|error| error.after_step(self.trainer.steps_made()))
     }
 
     fn train_on(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {

@@ -6,6 +6,7 @@ mod common;
 use belamy_gan::files;
 use belamy_gan::recipe::Recipe;
 use belamy_gan::run::{Observer, Outcome, Plan, Run, Unobserved};
+use belamy_gan::source::Material;
 use belamy_tensor::{Device, Result, Tensor};
 use belamy_webgpu::{Options, WebGpu};
 use common::{open, say};
@@ -164,7 +165,7 @@ impl Observer for Hog {
 fn resumed(out: &Path, whole: &Path) {
     let (device, _) = open("resuming", Options::default()).unwrap();
     let plan = belamy_gan::run::read_plan(out).unwrap();
-    let mut run = Run::resume(plan, None, &device, out).unwrap();
+    let mut run = Run::resume(plan, &Material::Endless, &device, out).unwrap();
     assert_eq!(train(&mut run, &mut Unobserved).unwrap(), Outcome::Finished { step: 20 });
     let unbroken = checkpoint(whole, 20);
     assert!(unbroken.len() >= 4);
@@ -178,12 +179,12 @@ fn training_on_a_device_that_fails_goes_on_from_its_last_checkpoint() {
     };
     let folder = Folder::new("webgpu-faults");
     let at = |name: &str| folder.0.join(name);
-    let mut run = Run::create(plan(&device), None, &device, &at("whole")).unwrap();
+    let mut run = Run::create(plan(&device), &Material::Endless, &device, &at("whole")).unwrap();
     train(&mut run, &mut Unobserved).unwrap();
 
     // Lost between two checkpoints; it is noticed in the next step.
     let (device, gpu) = open("a device that is lost", Options::default()).unwrap();
-    let mut run = Run::create(plan(&device), None, &device, &at("lost")).unwrap();
+    let mut run = Run::create(plan(&device), &Material::Endless, &device, &at("lost")).unwrap();
     let error = train(&mut run, &mut Thief(gpu, 10)).unwrap_err().to_string();
     say(format_args!("a device lost while training: {error}"));
     assert!(error.starts_with("after step 10: "), "{error}");
@@ -196,7 +197,7 @@ fn training_on_a_device_that_fails_goes_on_from_its_last_checkpoint() {
     // Out of memory, because somebody else takes what there is.
     let options = Options { memory: Some(16 << 20), ..Options::default() };
     let (device, _) = open("a device without memory", options).unwrap();
-    let mut run = Run::create(plan(&device), None, &device, &at("full")).unwrap();
+    let mut run = Run::create(plan(&device), &Material::Endless, &device, &at("full")).unwrap();
     let mut hog = Hog(device, 10, Vec::new());
     let error = train(&mut run, &mut hog).unwrap_err().to_string();
     say(format_args!("out of memory while training: {error}"));
