@@ -40,7 +40,7 @@ fn recipes() -> Result<Vec<Recipe>, Box<dyn Error>> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (device, oracle) = (device()?, belamy_cpu::oracle());
-    let trace = Trace::default();
+    let mut trace = Trace::default();
     for recipe in recipes()? {
         trace.add(&recipe)?;
     }

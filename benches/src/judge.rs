@@ -27,7 +27,7 @@ use belamy_tests::compare::{EPSILON_F32, Mismatch, compare};
 use std::ops::Range;
 
 /// The oracle is asked for a part of an answer that costs it more operations than this.
-const MOST_FLOP: u64 = 150_000_000;
+const MOST_FLOP: u64 = 60_000_000;
 
 /// The oracle's answer to a launch.
 #[derive(Clone, Debug)]

@@ -249,6 +249,11 @@ fn judge_losses(got: [f64; 2], want: [f64; 2], whose: &str) -> std::result::Resu
 }
 
 impl StepAnswer {
+    /// What share of a recipe's step [`StepAnswer::to`] makes the oracle do.
+    pub fn share(recipe: &Recipe) -> f64 {
+        recipe.batch.min(SMALL_BATCH) as f64 / recipe.batch as f64
+    }
+
     /// Makes one step on the oracle. The generator's loss shows the discriminator's update.
     pub fn to(recipe: &Recipe, oracle: &Device) -> belamy_gan::Result<StepAnswer> {
         let mut recipe = recipe.clone();
@@ -265,7 +270,7 @@ impl StepAnswer {
     }
 }
 
-/// Times a recipe's training step on a device, if its first two have the losses that the CPU's had.
+/// Times a recipe's training step on a device, if its first ones have the losses that the CPU's had.
 pub fn step(
     recipe: &Recipe,
     traced: &TracedStep,
@@ -277,7 +282,7 @@ pub fn step(
     let mut attempt = || -> belamy_gan::Result<Outcome> {
         let mut training = Training::new(recipe, device)?;
         let mut one = 0.0;
-        for (step, want) in traced.losses.into_iter().enumerate() {
+        for (step, &want) in traced.losses.iter().enumerate() {
             let start = Instant::now();
             let got = training.step()?;
             // The first step may have compiled something.

@@ -395,6 +395,7 @@ mod tests {
             }],
             kernels: vec![kernel("conv2d", "conv2d", 1000, 100.0), kernel("pad", "pad", 0, 0.0)],
             left_out: Vec::new(),
+            not_traced: Vec::new(),
             in_no_step: Vec::new(),
         }
     }

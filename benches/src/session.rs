@@ -152,6 +152,8 @@ pub struct Report {
     pub kernels: Vec<KernelRow>,
     /// What there was no time for.
     pub left_out: Vec<LeftOut>,
+    /// Recipes whose steps there was no time to look at.
+    pub not_traced: Vec<String>,
     /// Kernels that none of the recipes' steps launches, so that they have no shape to be timed at.
     pub in_no_step: Vec<&'static str>,
 }
@@ -170,12 +172,18 @@ impl Report {
     }
 }
 
+/// The share of the time after which no other recipe is traced.
+const TRACES_SHARE: f64 = 0.35;
+/// Operations a second of the oracle before it has made a step.
+const ORACLE_GUESS: f64 = 5e8;
 /// The share of the time, once the ceilings are known, that whole steps may take beside kernels.
 const STEPS_SHARE: f64 = 0.35;
 /// How much slower than its ceilings a kernel is thought to be before the first was timed.
 const FIRST_GUESS: f64 = 4.0;
 /// A work may take so many times its share of what is left: most of those behind it need less than theirs.
 const GENEROSITY: f64 = 4.0;
+/// What every work may take, even when the time is up: the quick ones are always measured.
+const LEAST_SHARE: f64 = 0.01;
 /// Nothing is sampled for longer.
 const MOST_SAMPLING: f64 = 0.4;
 /// A whole step is not sampled for longer.
@@ -201,7 +209,7 @@ impl Pools {
     /// What the next work of a device may take.
     fn share(&self, device: usize) -> f64 {
         let (spent, works) = self.devices[device];
-        (self.seconds - spent).max(0.0) / works.max(1) as f64
+        ((self.seconds - spent) / works.max(1) as f64).max(LEAST_SHARE)
     }
 
     /// A work of a device is done.
@@ -248,12 +256,17 @@ pub fn run(
         observer.reached(index as u64 + 1, devices.len() as u64);
     }
     observer.stage("tracing steps");
-    let trace = Trace::default();
+    let mut trace = Trace::default();
     let mut traced = Vec::new();
     for (index, recipe) in options.recipes.iter().enumerate() {
+        // The list goes from small networks to large ones.
+        if index > 0 && start.elapsed().as_secs_f64() > TRACES_SHARE * options.seconds {
+            break;
+        }
         traced.push(trace.add(recipe)?);
         observer.reached(index as u64 + 1, options.recipes.len() as u64);
     }
+    let (recipes, not_traced) = options.recipes.split_at(traced.len());
     let launches = trace.launches();
     let seen: BTreeSet<&str> = launches.iter().map(|launch| launch.kernel.name()).collect();
     let in_no_step = KernelId::ALL
@@ -267,7 +280,7 @@ pub fn run(
     let taken = start.elapsed().as_secs_f64();
     let share = if launches.is_empty() { 1.0 } else { STEPS_SHARE };
     let mut steps = match options.steps {
-        true => session.steps(&options.recipes, &traced, share * (options.seconds - taken))?,
+        true => session.steps(recipes, &traced, share * (options.seconds - taken))?,
         false => Vec::new(),
     };
     let left = || options.seconds - start.elapsed().as_secs_f64();
@@ -290,6 +303,7 @@ pub fn run(
         steps,
         kernels,
         left_out,
+        not_traced: not_traced.iter().map(|recipe| recipe.name.clone()).collect(),
         in_no_step,
     })
 }
@@ -347,6 +361,7 @@ impl Session<'_> {
         let oracle = belamy_cpu::oracle();
         let mut flushers = self.flushers()?;
         let mut slowness = Slowness::default();
+        let mut oracle_rate = ORACLE_GUESS;
         let mut order: Vec<usize> = (0..recipes.len()).collect();
         order.sort_by(|&a, &b| {
             let least = |place: usize| self.least_anywhere(traced[place].cost);
@@ -367,12 +382,22 @@ impl Session<'_> {
                 let flusher = &mut flushers[device];
                 let least = self.ceilings[device].least_seconds(traced.cost, false).0;
                 let guess = least * slowness.guess(device, None);
-                let outcome = if 3.0 * guess > share * GENEROSITY {
-                    Outcome::LeftOut { seconds: guess }
+                // What the oracle has to do for it, if it has not.
+                let flop = StepAnswer::share(recipe) * traced.cost.flop as f64;
+                let asked = if answer.is_some() { 0.0 } else { flop / oracle_rate };
+                let outcome = if 3.0 * guess + asked > share * GENEROSITY {
+                    Outcome::LeftOut { seconds: guess + asked }
                 } else {
                     let answer = match &mut answer {
                         Some(answer) => answer,
-                        none => none.insert(StepAnswer::to(recipe, &oracle)?),
+                        none => {
+                            let answer = none.insert(StepAnswer::to(recipe, &oracle)?);
+                            // Small steps are all launching: they say nothing of the rate.
+                            if flop > ORACLE_GUESS / 4.0 {
+                                oracle_rate = flop / begin.elapsed().as_secs_f64();
+                            }
+                            answer
+                        }
                     };
                     self.step(device, recipe, traced, answer, flusher, share)
                 };
@@ -485,7 +510,7 @@ impl Session<'_> {
             let ceilings = &self.ceilings[device];
             let least = ceilings.least_seconds(launch.cost(), false).0;
             let guess = least * kernels.slowness.guess(device, Some(launch.kernel));
-            let outcome = if share == 0.0 || 3.0 * guess > share * GENEROSITY {
+            let outcome = if 3.0 * guess > share * GENEROSITY {
                 Outcome::LeftOut { seconds: guess }
             } else {
                 if answer.as_ref().is_none_or(|(of, _)| *of != place) {

@@ -10,7 +10,9 @@ use belamy_tensor::cost::{Extent, of_launch};
 use belamy_tensor::kernel::{KernelId, Params};
 use belamy_tensor::{Backend, Buffer, Call, Cost, DType, Device, DeviceId};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// A kernel at one shape, with the operands it had in a training step.
 #[derive(Clone, Debug)]
@@ -60,12 +62,17 @@ struct Key {
 #[derive(Debug, Default)]
 struct Notes {
     on: bool,
-    recipe: String,
-    launches: Vec<Launch>,
+    /// How often each was launched since [`Notes::begin`].
+    launches: Vec<(Launch, u32)>,
     places: HashMap<Key, usize>,
 }
 
 impl Notes {
+    /// Forgets everything and takes notes from now on.
+    fn begin(&mut self) {
+        *self = Notes { on: true, ..Notes::default() };
+    }
+
     fn add(&mut self, call: &Call<'_>) {
         let launch = Launch {
             kernel: call.kernel,
@@ -74,14 +81,12 @@ impl Notes {
             outputs: call.outputs.iter().map(|buffer| Extent::from(&*buffer)).collect(),
             uses: Vec::new(),
         };
-        let place = *self.places.entry(launch.key()).or_insert_with(|| {
-            self.launches.push(launch);
-            self.launches.len() - 1
-        });
-        let uses = &mut self.launches[place].uses;
-        match uses.iter_mut().find(|(recipe, _)| *recipe == self.recipe) {
-            Some((_, count)) => *count += 1,
-            None => uses.push((self.recipe.clone(), 1)),
+        match self.places.entry(launch.key()) {
+            Entry::Occupied(place) => self.launches[*place.get()].1 += 1,
+            Entry::Vacant(place) => {
+                place.insert(self.launches.len());
+                self.launches.push((launch, 1));
+            }
         }
     }
 }
@@ -126,56 +131,71 @@ impl Backend for Tracer {
 }
 
 /// What is known of a recipe's step once it was traced.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TracedStep {
     /// The cost of all its launches.
     pub cost: Cost,
-    /// The discriminator's and the generator's loss at the first and the second step, on the CPU.
-    pub losses: [[f64; 2]; 2],
+    /// The discriminator's and the generator's loss at the first step, and at the second if there was one, on the CPU.
+    pub losses: Vec<[f64; 2]>,
 }
+
+/// A recipe whose first step takes longer than so many seconds is traced in that step.
+const LONG: f64 = 2.0;
 
 /// Collects the launches of recipes' training steps.
 #[derive(Debug)]
 pub struct Trace {
     device: Device,
     notes: Arc<Mutex<Notes>>,
+    launches: Vec<Launch>,
+    places: HashMap<Key, usize>,
 }
 
 impl Default for Trace {
     fn default() -> Trace {
         let notes = Arc::new(Mutex::new(Notes::default()));
         let device = Device::new(Tracer { inner: belamy_cpu::cpu(), notes: Arc::clone(&notes) });
-        Trace { device, notes }
+        Trace { device, notes, launches: Vec::new(), places: HashMap::new() }
     }
 }
 
 impl Trace {
-    /// Runs two steps of a recipe on the CPU and notes the second, whose optimisers have a history.
-    pub fn add(&self, recipe: &Recipe) -> Result<TracedStep> {
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a recipe's second step on the CPU, whose optimisers have a history, and notes it; where the first takes too
+    /// long, that one.
+    pub fn add(&mut self, recipe: &Recipe) -> Result<TracedStep> {
         let mut training = Training::new(recipe, &self.device)?;
-        let first = training.step()?;
-        {
-            let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-            notes.on = true;
-            notes.recipe.clone_from(&recipe.name);
+        let mut losses = Vec::new();
+        for _ in 0..2 {
+            self.notes().begin();
+            let start = Instant::now();
+            let made = training.step();
+            self.notes().on = false;
+            losses.push(made?);
+            if start.elapsed().as_secs_f64() > LONG {
+                break;
+            }
         }
-        let result = training.step();
-        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        notes.on = false;
-        let losses = [first, result?];
+        let noted = std::mem::take(&mut *self.notes()).launches;
         let mut total = Cost::default();
-        for launch in &notes.launches {
-            let used = launch.uses.iter().find(|(name, _)| *name == recipe.name);
-            let (cost, times) = (launch.cost(), used.map_or(0, |(_, times)| u64::from(*times)));
-            total.flop += cost.flop * times;
-            total.bytes += cost.bytes * times;
+        for (launch, times) in noted {
+            let cost = launch.cost();
+            total.flop += cost.flop * u64::from(times);
+            total.bytes += cost.bytes * u64::from(times);
+            let place = *self.places.entry(launch.key()).or_insert_with(|| {
+                self.launches.push(launch);
+                self.launches.len() - 1
+            });
+            self.launches[place].uses.push((recipe.name.clone(), times));
         }
         Ok(TracedStep { cost: total, losses })
     }
 
     /// The launches noted, each shape once.
     pub fn launches(self) -> Vec<Launch> {
-        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut notes.launches)
+        self.launches
     }
 }

@@ -1,11 +1,13 @@
 //! A recipe's training step on made-up data of the right shape: times do not depend on what the pictures show.
 
-use belamy_gan::batches::DeviceBatches;
+use belamy_gan::batches::{Batches, DeviceBatches, TwoBatches};
+use belamy_gan::data::two::Two;
 use belamy_gan::data::{Dataset, ValueRange};
 use belamy_gan::recipe::Source;
-use belamy_gan::{Pair, Recipe, Result};
+use belamy_gan::{Recipe, Result, Trainer, trainer};
 use belamy_tensor::philox::{Draws, uniform};
 use belamy_tensor::{DType, Device};
+use std::fmt;
 
 /// The seed of weights and data.
 const SEED: u64 = 1;
@@ -13,29 +15,48 @@ const SEED: u64 = 1;
 const STREAM: u32 = 0x4245_4E43;
 
 /// A recipe being trained in f32 on a device.
-#[derive(Debug)]
 pub struct Training {
-    pair: Pair,
-    batches: DeviceBatches,
+    trainer: Box<dyn Trainer>,
+    batches: Box<dyn Batches>,
+}
+
+impl fmt::Debug for Training {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Training").field("trainer", &self.trainer).finish_non_exhaustive()
+    }
 }
 
 impl Training {
-    /// Fresh networks, and two batches of uniform noise as the data set, with labels where the recipe has classes.
+    /// Fresh networks, and two batches of uniform noise as the data set, with labels where the recipe has classes. A
+    /// generator that is first trained alone is past that.
     pub fn new(recipe: &Recipe, device: &Device) -> Result<Training> {
-        let pair = Pair::new(recipe.clone(), SEED, DType::F32, device)?;
-        let data = match recipe.source {
-            Source::Sine => None,
-            _ => Some(made_up(recipe, pair.discriminator.input().dims())?),
+        let recipe = &Recipe { pretraining_steps: 0, ..recipe.clone() };
+        let trainer = trainer::new(recipe.clone(), SEED, DType::F32, device)?;
+        let batches: Box<dyn Batches> = match recipe.source {
+            source if source.is_two() => {
+                let [first, second] = recipe.two_shapes();
+                // What belongs together is cropped and mirrored together.
+                let paired = !matches!(source, Source::TwoFolders | Source::CirclesSquares);
+                let two = Two::of(made_up(recipe, &first)?, made_up(recipe, &second)?, paired)?;
+                Box::new(TwoBatches::new(recipe, &two, DType::F32, device)?)
+            }
+            source => {
+                let discriminator = trainer.parts()[1].network;
+                let data = match source {
+                    Source::Sine => None,
+                    _ => Some(made_up(recipe, discriminator.input().dims())?),
+                };
+                let data = data.as_ref();
+                Box::new(DeviceBatches::new(recipe, data, discriminator, DType::F32, device)?)
+            }
         };
-        let batches =
-            DeviceBatches::new(recipe, data.as_ref(), &pair.discriminator, DType::F32, device)?;
-        Ok(Training { pair, batches })
+        Ok(Training { trainer, batches })
     }
 
     /// One step, to its end: both losses are read. Returns the discriminator's and the generator's.
     pub fn step(&mut self) -> Result<[f64; 2]> {
-        let measures = self.pair.step(&mut self.batches)?;
-        self.pair.verify(&mut self.batches)?;
+        let measures = self.trainer.make_step(&mut *self.batches)?;
+        self.trainer.verify_steps(&mut *self.batches)?;
         Ok([measures.loss_d.item()?, measures.loss_g.item()?])
     }
 }

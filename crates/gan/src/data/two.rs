@@ -53,6 +53,19 @@ impl Two {
         Ok(Two { first, second, paired, shown })
     }
 
+    /// Two collections in memory, the first images of each shown. Whether they are of a recipe's extents is for
+    /// [`TwoBatches`](crate::batches::TwoBatches) to say; fails when images that should belong together are not as many.
+    pub fn of(first: Dataset, second: Dataset, paired: bool) -> Result<Two> {
+        let counts = (first.samples(), second.samples());
+        if paired && counts.0 != counts.1 {
+            let message =
+                format!("{} images of one kind belong to {} of the other", counts.0, counts.1);
+            return Err(Error::data(message));
+        }
+        let shown = [start(&first)?, start(&second)?];
+        Ok(Two { first, second, paired, shown })
+    }
+
     /// How many images of the first kind there are.
     pub fn samples(&self) -> usize {
         self.first.samples()

@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
     /// About how many seconds it may take; what there is no time for is left out and counted.
-    #[arg(long, value_name = "S", default_value_t = 300.0)]
+    #[arg(long, value_name = "S", default_value_t = 420.0)]
     seconds: f64,
     /// Threads for the CPU's kernels; 0 leaves it to the machine.
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -163,6 +163,10 @@ fn remarks(report: &Report, skipped: &[Skipped]) -> Vec<String> {
             lines.push(format!("left out on {device}, for want of time: {list}"));
         }
     }
+    if !report.not_traced.is_empty() {
+        let names = report.not_traced.join(", ");
+        lines.push(format!("not looked at, for want of time: the steps of {names}"));
+    }
     if !report.in_no_step.is_empty() && !report.kernels.is_empty() {
         let names = report.in_no_step.join(", ");
         lines.push(format!("in none of these recipes' steps: {names}"));
