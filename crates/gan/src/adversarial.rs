@@ -46,6 +46,21 @@ impl Objective {
         self == Objective::RelativisticAverage
     }
 
+    /// Answers outside the graph, moved so that those above 0 take a sample for real: half-way between the targets of
+    /// least squares lies ½.
+    pub fn centred(self, answers: &Answers) -> Result<Answers> {
+        let answers = answers.detach();
+        Ok(match (self, answers) {
+            (Objective::LeastSquares, Answers::Apart { real, fake }) => {
+                Answers::Apart { real: real.add_scalar(-0.5)?, fake: fake.add_scalar(-0.5)? }
+            }
+            (Objective::LeastSquares, Answers::Together(logits)) => {
+                Answers::Together(logits.add_scalar(-0.5)?)
+            }
+            (_, answers) => answers,
+        })
+    }
+
     /// The discriminator's loss, `scale` times the sum of its two halves: a scalar. `kept` is what
     /// [`Labels::discriminator_loss`] keeps from step to step.
     pub fn discriminator_loss(

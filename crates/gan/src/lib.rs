@@ -6,6 +6,7 @@
 //! | [`networks`] | the systems' networks, layer for layer |
 //! | [`objective`] | what the two networks want: the game of 2014, its targets and conventions |
 //! | [`adversarial`] | the families of objectives |
+//! | [`regularizer`], [`augment`] | gradient penalties, clipping, instance noise, feature matching; DiffAugment |
 //! | [`batches`] | what a step draws: real samples and noise |
 //! | [`trainer`] | what a run trains, seen from outside; the design of training systems |
 //! | [`pair`] | a generator and a discriminator, and Algorithm 1 |
@@ -20,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adversarial;
+pub mod augment;
 pub mod batches;
 pub mod checkpoint;
 pub mod data;
@@ -35,6 +37,7 @@ pub mod pair;
 pub mod pictures;
 pub mod pool;
 pub mod recipe;
+pub mod regularizer;
 pub mod run;
 pub mod show;
 pub mod source;

@@ -65,7 +65,7 @@ pub struct Labels {
     pub fake: f64,
     /// Target of the generator's non-saturating loss.
     pub generator: f64,
-    /// Width of uniform noise added to the discriminator's targets: t + noise · U(0, 1).
+    /// Width of uniform noise added to the discriminator's targets: t + noise · U(0, 1). It may be negative.
     pub noise: f64,
     /// Probability with which a sample's target in the discriminator's loss is replaced by the other kind's.
     pub flip: f64,
@@ -147,10 +147,10 @@ impl Labels {
             let flipped = random::bernoulli(shape, self.flip, dtype, key, cx.counter())?;
             targets = targets.add(&flipped.mul_scalar(other - target)?)?;
         }
-        if self.noise > 0.0 {
+        if self.noise != 0.0 {
             let key = cx.next_key();
-            targets =
-                targets.add(&random::uniform(shape, 0.0, self.noise, dtype, key, cx.counter())?)?;
+            let (low, high) = (self.noise.min(0.0), self.noise.max(0.0));
+            targets = targets.add(&random::uniform(shape, low, high, dtype, key, cx.counter())?)?;
         }
         Ok(targets)
     }

@@ -1,10 +1,12 @@
 //! A generator and a discriminator, and the step that trains them: Goodfellow et al. (2014), Algorithm 1.
 
+use crate::augment::augment;
 use crate::batches::{Batch, Batches};
 use crate::error::{Error, Result};
 use crate::networks;
 use crate::objective::{Answers, taken_for_real};
 use crate::recipe::{GeneratorUpdate, Passes, Recipe};
+use crate::regularizer;
 use belamy_nn::average::Average;
 use belamy_nn::optimizer::{Optimizer, gradients};
 use belamy_nn::{Context, Network};
@@ -166,6 +168,7 @@ impl Pair {
             Optimizer::new(recipe.discriminator_optimizer, &discriminator)?;
         let average =
             (recipe.average_decay > 0.0).then(|| Average::new(&generator, recipe.average_decay));
+        let records = recipe.regularizers.are_the_same_each_step();
         Ok(Pair {
             recipe,
             seed,
@@ -182,7 +185,7 @@ impl Pair {
             unverified: None,
             warm: 0,
             recorded: None,
-            records: true,
+            records,
         })
     }
 
@@ -357,14 +360,15 @@ impl Pair {
             let game = self.judge(&real, &fake, &noise, &mut cx)?;
             let grads_d = gradients(&game.loss_d, &self.discriminator)?;
             if last && update == GeneratorUpdate::Simultaneous {
-                let fake_logits = game.answers.fake()?;
-                let loss_g = self.recipe.generator_loss.loss(&fake_logits, &self.recipe.labels)?;
+                let answers = Some(&game.answers);
+                let (loss_g, parts) =
+                    self.generator_loss(&real, &fake, &noise, answers, &mut cx)?;
                 let grads_g = gradients(&loss_g, &self.generator)?;
-                self.discriminator_optimizer.apply(&self.discriminator, &grads_d)?;
+                self.move_discriminator(&grads_d)?;
                 self.generator_optimizer.apply(&self.generator, &grads_g)?;
-                return Ok(game.measures(&loss_g));
+                return self.measures(game, &loss_g, parts);
             }
-            self.discriminator_optimizer.apply(&self.discriminator, &grads_d)?;
+            self.move_discriminator(&grads_d)?;
             if last {
                 let (fake, noise) = match update {
                     GeneratorUpdate::Redrawn => {
@@ -373,11 +377,10 @@ impl Pair {
                     }
                     _ => (fake, noise),
                 };
-                let logits = self.discriminator.forward(&fake, noise.labels.as_ref(), &mut cx)?;
-                let loss_g = self.recipe.generator_loss.loss(&logits, &self.recipe.labels)?;
+                let (loss_g, parts) = self.generator_loss(&real, &fake, &noise, None, &mut cx)?;
                 let grads_g = gradients(&loss_g, &self.generator)?;
                 self.generator_optimizer.apply(&self.generator, &grads_g)?;
-                return Ok(game.measures(&loss_g));
+                return self.measures(game, &loss_g, parts);
             }
         }
         unreachable!("a recipe has at least one discriminator update a step")
@@ -386,6 +389,103 @@ impl Pair {
     /// The generator's samples for a batch of noise, in the shape that the discriminator takes.
     fn make(&self, noise: &Batch, cx: &mut Context) -> Result<Tensor> {
         Ok(self.generator.forward(&noise.samples, noise.labels.as_ref(), cx)?)
+    }
+
+    fn move_discriminator(&mut self, grads: &[Tensor]) -> Result<()> {
+        self.discriminator_optimizer.apply(&self.discriminator, grads)?;
+        let most = self.recipe.regularizers.clip_weights;
+        if most > 0.0 { regularizer::clip_weights(&self.discriminator, most) } else { Ok(()) }
+    }
+
+    /// What the discriminator is shown of samples: with noise and augmented, as the recipe says.
+    fn shown(&self, samples: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        let own = &self.recipe.regularizers;
+        let mut shown = samples.clone();
+        let deviation = own.noise_at(self.step);
+        if deviation > 0.0 {
+            shown = regularizer::with_noise(&shown, deviation, cx)?;
+        }
+        if own.augment { augment(&shown, cx) } else { Ok(shown) }
+    }
+
+    /// The generator's side of the game: its loss, and the parts of it that have names. `answers` are the
+    /// discriminator's to the same batches, if it has not moved since.
+    fn generator_loss(
+        &self,
+        real: &Batch,
+        fake: &Tensor,
+        noise: &Batch,
+        answers: Option<&Answers>,
+        cx: &mut Context,
+    ) -> Result<(Tensor, Vec<(&'static str, Tensor)>)> {
+        let Recipe { objective, labels, generator_loss: form, .. } = &self.recipe;
+        let ask = |samples: &Tensor, labels: &Option<Tensor>, cx: &mut Context| {
+            let shown = self.shown(samples, cx)?;
+            Ok::<_, Error>(self.discriminator.forward(&shown, labels.as_ref(), cx)?)
+        };
+        let fakes = match answers {
+            Some(answers) => answers.fake()?,
+            None => ask(fake, &noise.labels, cx)?,
+        };
+        let reals = match answers {
+            _ if !objective.needs_real() => None,
+            Some(answers) => Some(answers.real()?),
+            None => Some(ask(&real.samples, &real.labels, cx)?),
+        };
+        let loss = objective.generator_loss(&fakes, reals.as_ref(), labels, *form)?;
+        let weight = self.recipe.regularizers.feature_matching;
+        if weight == 0.0 {
+            return Ok((loss, Vec::new()));
+        }
+        let (shown_real, shown_fake) = (self.shown(&real.samples, cx)?, self.shown(fake, cx)?);
+        let features = regularizer::feature_matching(
+            &self.discriminator,
+            (&shown_real, real.labels.as_ref()),
+            (&shown_fake, noise.labels.as_ref()),
+            cx,
+        )?;
+        let parts = vec![("loss_adversarial", loss.detach()), ("loss_features", features.detach())];
+        Ok((loss.add(&features.mul_scalar(weight)?)?, parts))
+    }
+
+    /// The penalties that the discriminator's loss has in this step, to be added to it, each with its name.
+    fn penalties(
+        &self,
+        real: &Tensor,
+        fake: &Tensor,
+        labels: Option<&Tensor>,
+        cx: &mut Context,
+    ) -> Result<Vec<(&'static str, f64, Tensor)>> {
+        let own = &self.recipe.regularizers;
+        let mut found = Vec::new();
+        let Some(strength) = own.penalty_strength(self.step) else { return Ok(found) };
+        let mut ask = |samples: &Tensor, cx: &mut Context| {
+            Ok(self.discriminator.forward(samples, labels, cx)?)
+        };
+        if own.gradient_penalty > 0.0 {
+            let penalty = regularizer::gradient_penalty(real, &fake.detach(), cx, &mut ask)?;
+            found.push(("loss_gradient_penalty", own.gradient_penalty * strength, penalty));
+        }
+        if own.r1 > 0.0 {
+            found.push(("loss_r1", own.r1 * strength, regularizer::r1(real, cx, &mut ask)?));
+        }
+        Ok(found)
+    }
+
+    fn measures(
+        &self,
+        game: Game,
+        loss_g: &Tensor,
+        parts: Vec<(&'static str, Tensor)>,
+    ) -> Result<Measures> {
+        let mut all = game.parts;
+        all.extend(parts);
+        Ok(Measures {
+            loss_d: game.loss_d.detach(),
+            loss_g: loss_g.detach(),
+            answers: Some(self.recipe.objective.centred(&game.answers)?),
+            parts: all,
+        })
     }
 
     /// The discriminator's side of the game.
@@ -401,16 +501,18 @@ impl Pair {
         noise: &Batch,
         cx: &mut Context,
     ) -> Result<Game> {
+        let (real_shown, fake_shown) = (self.shown(&real.samples, cx)?, self.shown(fake, cx)?);
+        let (real_shown, fake_shown) = (&real_shown, &fake_shown);
         let network = &self.discriminator;
         let simultaneous = self.recipe.generator_update == GeneratorUpdate::Simultaneous;
         let equal = real.samples.dims()[0] == fake.dims()[0];
         let answers = match self.recipe.passes {
             Passes::Separate if simultaneous || !equal => Answers::Apart {
-                real: network.forward(&real.samples, real.labels.as_ref(), cx)?,
-                fake: network.forward(fake, noise.labels.as_ref(), cx)?,
+                real: network.forward(real_shown, real.labels.as_ref(), cx)?,
+                fake: network.forward(fake_shown, noise.labels.as_ref(), cx)?,
             },
             passes => {
-                let both = concat(&[&real.samples, fake], 0)?;
+                let both = concat(&[real_shown, fake_shown], 0)?;
                 let classes = match (&real.labels, &noise.labels) {
                     (Some(real), Some(fake)) => Some(concat(&[real, fake], 0)?),
                     _ => None,
@@ -429,8 +531,17 @@ impl Pair {
             }
         };
         let (labels, scale) = (self.recipe.labels, self.recipe.loss_convention.scale());
-        let loss_d = labels.discriminator_loss(&answers, scale, &mut self.targets, cx)?;
-        Ok(Game { loss_d, answers })
+        let objective = self.recipe.objective;
+        let mut loss_d =
+            objective.discriminator_loss(&answers, &labels, scale, &mut self.targets, cx)?;
+        let mut parts = Vec::new();
+        for (name, weight, penalty) in
+            self.penalties(real_shown, fake_shown, real.labels.as_ref(), cx)?
+        {
+            parts.push((name, penalty.detach()));
+            loss_d = loss_d.add(&penalty.mul_scalar(weight)?)?;
+        }
+        Ok(Game { loss_d, answers, parts })
     }
 
     /// Samples for noise `[N, latent]` by the running statistics, from the averaged weights if there are any.
@@ -487,8 +598,8 @@ impl Pair {
         let game = self.judge(&real, &fake, &noise, &mut cx)?;
         let mut place = first_bad_gradient(&game.loss_d, &self.discriminator)?;
         if simultaneous && place.is_none() {
-            let fake_logits = game.answers.fake()?;
-            let loss_g = self.recipe.generator_loss.loss(&fake_logits, &self.recipe.labels)?;
+            let answers = Some(&game.answers);
+            let (loss_g, _) = self.generator_loss(&real, &fake, &noise, answers, &mut cx)?;
             place = first_bad_gradient(&loss_g, &self.generator)?;
         }
         if let Some(place) = place {
@@ -502,8 +613,8 @@ impl Pair {
         if !simultaneous {
             let noise = batches.noise(&mut cx)?;
             let fake = self.make(&noise, &mut cx)?;
-            let (logits, place) = self.look(&self.discriminator, &fake, &noise.labels, &mut cx)?;
-            let loss_g = self.recipe.generator_loss.loss(&logits, &self.recipe.labels)?;
+            let (_, place) = self.look(&self.discriminator, &fake, &noise.labels, &mut cx)?;
+            let (loss_g, _) = self.generator_loss(&real, &fake, &noise, None, &mut cx)?;
             let place = match place {
                 None => first_bad_gradient(&loss_g, &self.generator)?,
                 place => place,
@@ -580,17 +691,7 @@ fn first_bad_gradient(loss: &Tensor, network: &Network) -> Result<Option<String>
 struct Game {
     loss_d: Tensor,
     answers: Answers,
-}
-
-impl Game {
-    fn measures(&self, loss_g: &Tensor) -> Measures {
-        Measures {
-            loss_d: self.loss_d.detach(),
-            loss_g: loss_g.detach(),
-            answers: Some(self.answers.detach()),
-            parts: Vec::new(),
-        }
-    }
+    parts: Vec<(&'static str, Tensor)>,
 }
 
 #[cfg(test)]
@@ -625,5 +726,94 @@ mod tests {
         let at_once = blown_up(1);
         assert!(at_once.1 > 0, "the first step is bad already: nothing is repeated");
         assert_eq!(blown_up(60), at_once);
+    }
+
+    /// A small recipe of convolutions with one setting more.
+    fn small(settings: &[&str]) -> Recipe {
+        let mut recipe = Recipe::named("lines-upsample").unwrap();
+        recipe.system = crate::networks::System::Faces;
+        (recipe.side, recipe.generator_width, recipe.discriminator_width) = (32, 2, 2);
+        (recipe.source, recipe.batch, recipe.latent) = (crate::recipe::Source::Images, 4, 3);
+        for setting in settings {
+            recipe.set(setting).unwrap();
+        }
+        recipe
+    }
+
+    fn small_data() -> crate::data::Dataset {
+        let values = (0..6 * 32 * 32 * 3).map(|i| 0.5 + 0.5 * (i as f32 * 0.37).sin()).collect();
+        let range = crate::data::ValueRange::Unit;
+        crate::data::Dataset::new(values, &[6, 32, 32, 3], None, range).unwrap()
+    }
+
+    /// Some steps, what they measured, and the weights that are left.
+    fn trained(recipe: Recipe, steps: usize) -> (Vec<Measures>, Vec<Vec<f64>>) {
+        let device = belamy_cpu::cpu();
+        let mut pair = Pair::new(recipe, 3, DType::F32, &device).unwrap();
+        let data = small_data();
+        let network = &pair.discriminator;
+        let mut batches =
+            DeviceBatches::new(&pair.recipe, Some(&data), network, DType::F32, &device).unwrap();
+        let measures = (0..steps).map(|_| pair.step(&mut batches).unwrap()).collect();
+        pair.verify(&mut batches).unwrap();
+        let weights = pair.snapshot().iter().map(|weight| weight.to_f64().unwrap()).collect();
+        (measures, weights)
+    }
+
+    const UPDATES: [&str; 3] =
+        ["generator_update=simultaneous", "generator_update=shared", "generator_update=redrawn"];
+
+    #[test]
+    fn every_objective_and_regulariser_trains_by_every_order_and_changes_the_result() {
+        let settings: [&[&str]; 13] = [
+            &["objective=least-squares"],
+            &["objective=hinge"],
+            &["objective=wasserstein"],
+            &["objective=relativistic-average"],
+            &["regularizers.gradient_penalty=10", "objective=wasserstein", "batch=3"],
+            &["regularizers.r1=10"],
+            &["regularizers.r1=10", "regularizers.penalty_every=2"],
+            &["regularizers.clip_weights=0.01"],
+            &["regularizers.spectral_norm=true"],
+            &["regularizers.instance_noise=0.1", "regularizers.instance_noise_steps=100"],
+            &["regularizers.minibatch_stddev=2"],
+            &["regularizers.augment=true"],
+            &["regularizers.feature_matching=1"],
+        ];
+        for update in UPDATES {
+            let plain = trained(small(&[update]), 2).1;
+            for settings in settings {
+                let (measures, weights) = trained(small(&[settings, &[update]].concat()), 2);
+                assert!(weights != plain, "{settings:?} {update} changed nothing");
+                let finite = |tensor: &Tensor| tensor.item().unwrap().is_finite();
+                assert!(measures.iter().all(|m| finite(&m.loss_d) && finite(&m.loss_g)));
+                // The same again, to the bit.
+                assert_eq!(trained(small(&[settings, &[update]].concat()), 2).1, weights);
+            }
+        }
+    }
+
+    #[test]
+    fn lazy_penalties_and_named_losses_are_told_when_they_were_taken() {
+        let lazy = ["regularizers.r1=10", "regularizers.penalty_every=2"];
+        let names = |settings: &[&str]| -> Vec<Vec<&'static str>> {
+            let measures = trained(small(settings), 3).0;
+            measures.iter().map(|m| m.parts.iter().map(|(name, _)| *name).collect()).collect()
+        };
+        assert_eq!(names(&lazy), [vec!["loss_r1"], vec![], vec!["loss_r1"]]);
+        let both = ["regularizers.gradient_penalty=10", "regularizers.feature_matching=1"];
+        let expected = vec!["loss_gradient_penalty", "loss_adversarial", "loss_features"];
+        assert_eq!(names(&both), vec![expected; 3]);
+    }
+
+    #[test]
+    fn clipped_weights_stay_within_their_bounds() {
+        let recipe = small(&["regularizers.clip_weights=0.01", "objective=wasserstein"]);
+        let device = belamy_cpu::cpu();
+        let own = Pair::new(recipe.clone(), 3, DType::F32, &device).unwrap();
+        let before = own.generator.params().len();
+        let weights = trained(recipe, 2).1;
+        let most = weights[before..].iter().flatten().fold(0.0f64, |most, w| most.max(w.abs()));
+        assert!(most <= 0.0100001 && most > 0.009, "{most}");
     }
 }

@@ -6,8 +6,8 @@ use crate::layers::convolution::Convolution;
 use crate::layers::shape::Interpolation;
 use crate::layers::{
     Activation, BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Embedding, Flatten,
-    InstanceNorm, Join, PRelu, Padding, PixelShuffle, Placement, ReflectPad, Reshape,
-    RunningVariance, Skip, Upsample,
+    InstanceNorm, Join, MinibatchStddev, PRelu, Padding, PixelShuffle, Placement, ReflectPad,
+    Reshape, RunningVariance, Skip, Upsample,
 };
 use crate::{Context, Layer, Param};
 use belamy_tensor::ops::concat::concat;
@@ -281,6 +281,13 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// From here on dense layers and convolutions divide their weights by their largest singular values.
+    #[must_use]
+    pub fn spectral_norm(mut self) -> Self {
+        self.place.spectral = true;
+        self
+    }
+
     /// Adds any layer.
     pub fn layer(mut self, layer: impl Layer + 'static) -> Result<Self> {
         self.shape = layer.output(self.shape)?;
@@ -408,6 +415,11 @@ impl<'a> Builder<'a> {
     /// Mirrors the border outwards by `border` pixels.
     pub fn reflect_pad(self, border: usize) -> Result<Self> {
         self.layer(ReflectPad { border })
+    }
+
+    /// Adds a channel that tells how varied groups of samples are.
+    pub fn minibatch_stddev(self, group: usize) -> Result<Self> {
+        self.layer(MinibatchStddev { group })
     }
 
     /// Trades channels for resolution.

@@ -79,5 +79,6 @@ pub(super) fn step(
     round.apply(judge_b, &grads_b)?;
     round.apply(judge_a, &grads_a)?;
     parts.push(("loss_d_back", loss_a.detach()));
-    Ok(Measures::of_game(&loss_b, &loss_g, &answers_b, parts))
+    let answers = recipe.objective.centred(&answers_b)?;
+    Ok(Measures::of_game(&loss_b, &loss_g, answers, parts))
 }

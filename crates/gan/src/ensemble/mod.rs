@@ -181,11 +181,11 @@ impl Measures {
     fn of_game(
         loss_d: &Tensor,
         loss_g: &Tensor,
-        answers: &Answers,
+        answers: Answers,
         parts: Vec<(&'static str, Tensor)>,
     ) -> Measures {
         let (loss_d, loss_g) = (loss_d.detach(), loss_g.detach());
-        Measures { loss_d, loss_g, answers: Some(answers.detach()), parts }
+        Measures { loss_d, loss_g, answers: Some(answers), parts }
     }
 
     /// What a step of a generator alone measured.

@@ -65,5 +65,6 @@ pub(super) fn step(
     }
     round.apply(generator, &grads_g)?;
     let parts = vec![("loss_adversarial", adversarial.detach()), ("loss_l1", l1.detach())];
-    Ok(Measures::of_game(&loss_d, &loss_g, &answers, parts))
+    let answers = recipe.objective.centred(&answers)?;
+    Ok(Measures::of_game(&loss_d, &loss_g, answers, parts))
 }

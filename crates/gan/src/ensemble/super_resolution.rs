@@ -53,5 +53,6 @@ pub(super) fn step(
     let grads_g = round.gradients(&loss_g, &generator.network)?;
     round.apply(discriminator, &grads_d)?;
     round.apply(generator, &grads_g)?;
-    Ok(Measures::of_game(&loss_d, &loss_g, &answers, parts))
+    let answers = recipe.objective.centred(&answers)?;
+    Ok(Measures::of_game(&loss_d, &loss_g, answers, parts))
 }

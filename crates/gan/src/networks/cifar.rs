@@ -1,6 +1,6 @@
 //! DCGAN on CIFAR-10's images of one class: Chollet, Deep Learning with Python, section 8.5.
 
-use super::{GLOROT, KERAS_LEAKY, ZERO};
+use super::{GLOROT, KERAS_LEAKY, Sizes, ZERO, variety};
 use belamy_nn::Network;
 use belamy_nn::layers::{Activation, Padding};
 use belamy_nn::network::Builder;
@@ -24,16 +24,13 @@ pub(super) fn generator(builder: Builder<'_>, width: usize) -> Result<Network> {
     Ok(builder.activation(Activation::Tanh)?.build())
 }
 
-/// `width` is 128 in the book.
-pub(super) fn discriminator(
-    mut builder: Builder<'_>,
-    width: usize,
-    dropout: f64,
-) -> Result<Network> {
+/// The width is 128 in the book.
+pub(super) fn discriminator(mut builder: Builder<'_>, sizes: &Sizes) -> Result<Network> {
+    let width = sizes.discriminator_width;
     for (kernel, stride) in [(3, 1), (4, 2), (4, 2), (4, 2)] {
         builder = builder
             .conv2d(width, kernel, stride, Padding::Zeros(0), GLOROT, ZERO)?
             .activation(KERAS_LEAKY)?;
     }
-    Ok(builder.flatten()?.dropout(dropout)?.dense(1, GLOROT, ZERO)?.build())
+    Ok(variety(builder, sizes)?.flatten()?.dropout(sizes.dropout)?.dense(1, GLOROT, ZERO)?.build())
 }

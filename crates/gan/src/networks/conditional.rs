@@ -1,7 +1,7 @@
 //! Conditional DCGANs of Kasprowski's `lecture7`: a label becomes one more plane of the image.
 
 use super::lines::keras_stem;
-use super::{GLOROT, KERAS_LEAKY, Sizes, ZERO, keras_batch_norm};
+use super::{GLOROT, KERAS_LEAKY, Sizes, ZERO, keras_batch_norm, variety};
 use belamy_nn::layers::shape::Interpolation;
 use belamy_nn::layers::{Activation, Padding};
 use belamy_nn::network::Builder;
@@ -43,7 +43,7 @@ pub(super) fn grey_discriminator(builder: Builder<'_>, sizes: &Sizes) -> Result<
             .activation(KERAS_LEAKY)?
             .dropout(sizes.dropout)?;
     }
-    Ok(builder.flatten()?.dense(1, GLOROT, ZERO)?.build())
+    Ok(variety(builder, sizes)?.flatten()?.dense(1, GLOROT, ZERO)?.build())
 }
 
 pub(super) fn colour64_generator(builder: Builder<'_>, classes: usize) -> Result<Network> {
@@ -69,5 +69,5 @@ pub(super) fn colour64_discriminator(builder: Builder<'_>, sizes: &Sizes) -> Res
             .activation(KERAS_LEAKY)?
             .dropout(sizes.dropout)?;
     }
-    Ok(builder.flatten()?.dense(1, GLOROT, ZERO)?.build())
+    Ok(variety(builder, sizes)?.flatten()?.dense(1, GLOROT, ZERO)?.build())
 }

@@ -1,6 +1,6 @@
 //! DCGAN on 64×64 images: pytorch/examples, after Radford et al. (2015).
 
-use super::{DCGAN, dcgan_batch_norm};
+use super::{DCGAN, Sizes, dcgan_batch_norm, variety};
 use belamy_nn::Network;
 use belamy_nn::layers::{Activation, Padding};
 use belamy_nn::network::Builder;
@@ -19,7 +19,8 @@ pub(super) fn dcgan64_generator(builder: Builder<'_>, width: usize) -> Result<Ne
     Ok(builder.activation(Activation::Tanh)?.build())
 }
 
-pub(super) fn dcgan64_discriminator(mut builder: Builder<'_>, width: usize) -> Result<Network> {
+pub(super) fn dcgan64_discriminator(mut builder: Builder<'_>, sizes: &Sizes) -> Result<Network> {
+    let width = sizes.discriminator_width;
     for multiple in [1, 2, 4, 8] {
         builder = builder.conv2d(multiple * width, 4, 2, Padding::Zeros(1), DCGAN, None)?;
         if multiple > 1 {
@@ -27,5 +28,6 @@ pub(super) fn dcgan64_discriminator(mut builder: Builder<'_>, width: usize) -> R
         }
         builder = builder.activation(Activation::LeakyRelu(0.2))?;
     }
+    let builder = variety(builder, sizes)?;
     Ok(builder.conv2d(1, 4, 1, Padding::Zeros(0), DCGAN, None)?.flatten()?.build())
 }

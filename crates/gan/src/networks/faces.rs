@@ -1,6 +1,6 @@
 //! DCGAN on faces: keras.io's `dcgan_overriding_train_step` at 64×64, and the lecture's variant at 32×32.
 
-use super::{GLOROT, ZERO};
+use super::{GLOROT, Sizes, ZERO, variety};
 use belamy_nn::Network;
 use belamy_nn::layers::{Activation, Padding};
 use belamy_nn::network::Builder;
@@ -20,16 +20,13 @@ pub(super) fn generator(builder: Builder<'_>, width: usize, side: usize) -> Resu
     Ok(builder.activation(Activation::Sigmoid)?.build())
 }
 
-/// `width` is 64 in the source.
-pub(super) fn discriminator(
-    mut builder: Builder<'_>,
-    width: usize,
-    dropout: f64,
-) -> Result<Network> {
+/// The width is 64 in the source.
+pub(super) fn discriminator(mut builder: Builder<'_>, sizes: &Sizes) -> Result<Network> {
+    let width = sizes.discriminator_width;
     for multiple in [1, 2, 2] {
         builder = builder
             .conv2d(multiple * width, 4, 2, Padding::Same, GLOROT, ZERO)?
             .activation(LEAKY)?;
     }
-    Ok(builder.flatten()?.dropout(dropout)?.dense(1, GLOROT, ZERO)?.build())
+    Ok(variety(builder, sizes)?.flatten()?.dropout(sizes.dropout)?.dense(1, GLOROT, ZERO)?.build())
 }

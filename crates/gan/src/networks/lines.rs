@@ -1,7 +1,7 @@
 //! Grey images by a stem and two enlargements: lines and road signs (Kasprowski, `gan1` and `gan2`), and DCGAN on
 //! MNIST (the TensorFlow tutorial).
 
-use super::{GLOROT, KERAS_LEAKY, ZERO, keras_batch_norm};
+use super::{GLOROT, KERAS_LEAKY, Sizes, ZERO, keras_batch_norm, variety};
 use belamy_nn::Network;
 use belamy_nn::layers::shape::Interpolation;
 use belamy_nn::layers::{Activation, Padding};
@@ -44,12 +44,12 @@ pub(super) fn transposed_generator(
 }
 
 /// Two strided 5×5 convolutions and a logit: lines and the TensorFlow tutorial.
-pub(super) fn strided_discriminator(mut builder: Builder<'_>, dropout: f64) -> Result<Network> {
+pub(super) fn strided_discriminator(mut builder: Builder<'_>, sizes: &Sizes) -> Result<Network> {
     for channels in [64, 128] {
         builder = builder
             .conv2d(channels, 5, 2, Padding::Same, GLOROT, ZERO)?
             .activation(KERAS_LEAKY)?
-            .dropout(dropout)?;
+            .dropout(sizes.dropout)?;
     }
-    Ok(builder.flatten()?.dense(1, GLOROT, ZERO)?.build())
+    Ok(variety(builder, sizes)?.flatten()?.dense(1, GLOROT, ZERO)?.build())
 }

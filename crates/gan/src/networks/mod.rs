@@ -98,6 +98,10 @@ pub struct Sizes {
     pub channels: usize,
     /// Residual blocks.
     pub blocks: usize,
+    /// Whether the discriminators' weights are divided by their largest singular values.
+    pub spectral_norm: bool,
+    /// Samples in a group whose variety a discriminator of convolutions is told; 0 for none.
+    pub minibatch_stddev: usize,
 }
 
 /// How much larger the images of super-resolution become.
@@ -119,6 +123,14 @@ fn keras_batch_norm(builder: Builder<'_>) -> Result<Builder<'_>> {
 /// Batch norm as pytorch/examples' DCGAN starts it.
 fn dcgan_batch_norm(builder: Builder<'_>) -> Result<Builder<'_>> {
     builder.batch_norm(0.9, 1e-5, RunningVariance::Unbiased, Initializer::Normal(1.0, 0.02))
+}
+
+/// Tells a discriminator how varied its samples are, if the sizes say so: before its last layer with weights.
+fn variety<'a>(builder: Builder<'a>, sizes: &Sizes) -> Result<Builder<'a>> {
+    match sizes.minibatch_stddev {
+        0 => Ok(builder),
+        group => builder.minibatch_stddev(group),
+    }
 }
 
 /// The generator and the discriminator of a system of two, their parameters of type `dtype` on `device`, drawn by
@@ -169,7 +181,9 @@ fn assemble(
     const KEY: u64 = 0x9E37_79B9_7F4A_7C15;
     let named = |name: &str, key: u64, input: &[usize]| -> Result<Builder<'_>> {
         let builder = Builder::new(name, Shape::new(input)?, device, dtype, seed ^ key);
-        Ok(if drawn { builder } else { builder.undrawn() })
+        let builder = if drawn { builder } else { builder.undrawn() };
+        let is_normal = sizes.spectral_norm && name.starts_with("discriminator");
+        Ok(if is_normal { builder.spectral_norm() } else { builder })
     };
     let generator = |input: &[usize]| named("generator", 0, input);
     let discriminator = |input: &[usize]| named("discriminator", KEY, input);
@@ -193,27 +207,27 @@ fn assemble(
         ],
         System::LinesUpsample => vec![
             lines::lines_upsample_generator(noise()?)?,
-            lines::strided_discriminator(discriminator(&grey(32))?, dropout)?,
+            lines::strided_discriminator(discriminator(&grey(32))?, sizes)?,
         ],
         System::LinesTranspose => vec![
             lines::transposed_generator(noise()?, 8, Activation::Sigmoid)?,
-            lines::strided_discriminator(discriminator(&grey(32))?, dropout)?,
+            lines::strided_discriminator(discriminator(&grey(32))?, sizes)?,
         ],
         System::MnistDcgan => vec![
             lines::transposed_generator(noise()?, 7, Activation::Tanh)?,
-            lines::strided_discriminator(discriminator(&grey(28))?, dropout)?,
+            lines::strided_discriminator(discriminator(&grey(28))?, sizes)?,
         ],
         System::CifarDcgan => vec![
             cifar::generator(noise()?, generator_width)?,
-            cifar::discriminator(discriminator(&colour(32))?, discriminator_width, dropout)?,
+            cifar::discriminator(discriminator(&colour(32))?, sizes)?,
         ],
         System::Faces => vec![
             faces::generator(noise()?, generator_width, side)?,
-            faces::discriminator(discriminator(&colour(side))?, discriminator_width, dropout)?,
+            faces::discriminator(discriminator(&colour(side))?, sizes)?,
         ],
         System::Dcgan64 => vec![
             dcgan64::dcgan64_generator(noise()?, generator_width)?,
-            dcgan64::dcgan64_discriminator(discriminator(&colour(64))?, discriminator_width)?,
+            dcgan64::dcgan64_discriminator(discriminator(&colour(64))?, sizes)?,
         ],
         System::ConditionalGrey => vec![
             conditional::grey_generator(noise()?, classes, side)?,

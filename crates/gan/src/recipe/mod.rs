@@ -9,6 +9,7 @@ use crate::data::ValueRange;
 use crate::error::{Error, Result};
 use crate::networks::{SUPER_RESOLUTION, Sizes, System};
 use crate::objective::{GeneratorLoss, Labels, LossConvention};
+use crate::regularizer::Regularizers;
 use belamy_nn::optimizer::{Rule, Settings};
 use serde::{Deserialize, Serialize};
 
@@ -171,6 +172,9 @@ pub struct Recipe {
     /// What each part of the generator's loss is multiplied by.
     #[serde(default)]
     pub terms: Terms,
+    /// What keeps the discriminator smooth and the generator varied.
+    #[serde(default)]
+    pub regularizers: Regularizers,
     /// How many images the discriminators' pools keep; 0 for none.
     #[serde(default)]
     pub pool: usize,
@@ -219,6 +223,8 @@ impl Recipe {
             input_channels: self.input_channels,
             channels: self.channels,
             blocks: self.blocks,
+            spectral_norm: self.regularizers.spectral_norm,
+            minibatch_stddev: self.regularizers.minibatch_stddev,
         }
     }
 
@@ -323,8 +329,8 @@ impl Recipe {
         {
             return refuse("labels must be from 0 to 1.3, and flip from 0 to 1");
         }
-        if !within(noise, 0.0, 1.0) {
-            return refuse("labels.noise must be from 0 to 1");
+        if !within(noise, -1.0, 1.0) {
+            return refuse("labels.noise must be from -1 to 1");
         }
         let widths = [self.generator_width, self.discriminator_width];
         let has_widths = self.system.translates()
@@ -333,6 +339,7 @@ impl Recipe {
             return refuse("generator_width and discriminator_width must be from 1 to 4096");
         }
         self.check_images()?;
+        self.check_regularizers()?;
         self.check_optimizers()
     }
 
@@ -388,6 +395,39 @@ impl Recipe {
         let all = [adversarial, l1, cycle, identity, content];
         if !all.iter().all(|term| (0.0..=1e6).contains(term)) {
             return refuse("terms must be from 0 to 1000000");
+        }
+        Ok(())
+    }
+
+    fn check_regularizers(&self) -> Result<()> {
+        let refuse = |what: &str| Err(Error::recipe(format!("recipe {}: {what}", self.name)));
+        let own = &self.regularizers;
+        let strengths = [
+            own.gradient_penalty,
+            own.r1,
+            own.clip_weights,
+            own.instance_noise,
+            own.feature_matching,
+        ];
+        if !strengths.iter().all(|strength| (0.0..=1e6).contains(strength)) {
+            return refuse("regularizers must be from 0 to 1000000");
+        }
+        if own.penalty_every == 0 || own.minibatch_stddev > 1024 {
+            let what =
+                "regularizers.penalty_every must be 1 or more, minibatch_stddev 1024 or less";
+            return refuse(what);
+        }
+        if self.system.translates()
+            && (strengths.iter().any(|strength| *strength > 0.0)
+                || own.augment
+                || own.minibatch_stddev > 0)
+        {
+            return refuse("of the regularizers only spectral_norm is for systems that translate");
+        }
+        if (own.augment || own.minibatch_stddev > 0)
+            && matches!(self.system, System::Sine | System::MnistMlp | System::LettersFailing)
+        {
+            return refuse("augment and minibatch_stddev want a discriminator of convolutions");
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Convolution and transposed convolution.
 
-use super::Placement;
+use super::{Placement, SpectralNorm};
 use crate::initializer::{Fans, Initializer};
 use crate::{Context, Layer, Param};
 use belamy_tensor::ops::conv2d::{Window, conv_transpose2d, conv2d};
@@ -90,6 +90,7 @@ pub struct Conv2d {
     spec: Convolution,
     weight: Param,
     bias: Option<Param>,
+    spectral: Option<SpectralNorm>,
 }
 
 impl Conv2d {
@@ -102,7 +103,9 @@ impl Conv2d {
         let taps = spec.kernel * spec.kernel;
         let fans = Fans { fan_in: spec.inputs * taps, fan_out: spec.outputs * taps };
         let (weight, bias) = spec.params(fans, place)?;
-        Ok(Conv2d { spec, weight, bias })
+        let spectral =
+            place.spectral.then(|| SpectralNorm::new(spec.outputs, place)).transpose()?;
+        Ok(Conv2d { spec, weight, bias, spectral })
     }
 
     fn window(&self, image: [usize; 2]) -> Window {
@@ -125,7 +128,11 @@ impl Layer for Conv2d {
 
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
         let image = self.spec.image("conv2d", Shape::new(&x.dims()[1..])?)?;
-        let y = conv2d(x, &cx.read(&self.weight), self.window(image))?;
+        let mut weight = cx.read(&self.weight);
+        if let Some(spectral) = &self.spectral {
+            weight = spectral.normalised(&weight, cx)?;
+        }
+        let y = conv2d(x, &weight, self.window(image))?;
         with_bias(y, &self.bias, cx)
     }
 
@@ -139,7 +146,8 @@ impl Layer for Conv2d {
     }
 
     fn params(&self) -> Vec<&Param> {
-        std::iter::once(&self.weight).chain(&self.bias).collect()
+        let vector = self.spectral.iter().map(SpectralNorm::param);
+        std::iter::once(&self.weight).chain(&self.bias).chain(vector).collect()
     }
 
     fn multiply_adds(&self, _input: Shape, output: Shape) -> u64 {

@@ -1,6 +1,6 @@
 //! The fully connected layer.
 
-use super::Placement;
+use super::{Placement, SpectralNorm};
 use crate::initializer::{Fans, Initializer};
 use crate::{Context, Layer, Param};
 use belamy_tensor::ops::matmul::matmul;
@@ -11,6 +11,7 @@ use belamy_tensor::{Error, Result, Shape, Tensor};
 pub struct Dense {
     weight: Param,
     bias: Option<Param>,
+    spectral: Option<SpectralNorm>,
 }
 
 impl Dense {
@@ -25,7 +26,8 @@ impl Dense {
         let fans = Fans { fan_in: inputs, fan_out: outputs };
         let weight = place.trainable("weight", [outputs, inputs], fans, weight)?;
         let bias = bias.map(|start| place.trainable("bias", [outputs], fans, start)).transpose()?;
-        Ok(Dense { weight, bias })
+        let spectral = place.spectral.then(|| SpectralNorm::new(outputs, place)).transpose()?;
+        Ok(Dense { weight, bias, spectral })
     }
 
     fn extents(&self) -> (usize, usize) {
@@ -45,7 +47,11 @@ impl Layer for Dense {
     }
 
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
-        let y = matmul(x, &cx.read(&self.weight), false, true)?;
+        let mut weight = cx.read(&self.weight);
+        if let Some(spectral) = &self.spectral {
+            weight = spectral.normalised(&weight, cx)?;
+        }
+        let y = matmul(x, &weight, false, true)?;
         match &self.bias {
             Some(bias) => y.add(&cx.read(bias)),
             None => Ok(y),
@@ -62,7 +68,8 @@ impl Layer for Dense {
     }
 
     fn params(&self) -> Vec<&Param> {
-        std::iter::once(&self.weight).chain(&self.bias).collect()
+        let vector = self.spectral.iter().map(SpectralNorm::param);
+        std::iter::once(&self.weight).chain(&self.bias).chain(vector).collect()
     }
 
     fn multiply_adds(&self, _input: Shape, _output: Shape) -> u64 {

@@ -8,6 +8,8 @@ pub mod dropout;
 pub mod embedding;
 pub mod norm;
 pub mod shape;
+pub mod spectral;
+pub mod variety;
 
 pub use activation::{Activation, PRelu};
 pub use composite::{Join, Skip};
@@ -17,6 +19,8 @@ pub use dropout::Dropout;
 pub use embedding::Embedding;
 pub use norm::{BatchNorm, InstanceNorm, RunningVariance};
 pub use shape::{Flatten, PixelShuffle, ReflectPad, Reshape, Upsample};
+pub use spectral::SpectralNorm;
+pub use variety::MinibatchStddev;
 
 use crate::Param;
 use crate::initializer::{Fans, Initializer};
@@ -33,13 +37,15 @@ pub struct Placement<'a> {
     pub seed: u64,
     /// Whether weights are drawn; if not, all are 0, which is enough to be counted.
     pub drawn: bool,
+    /// Whether dense layers and convolutions divide their weights by their largest singular values.
+    pub spectral: bool,
     next: u32,
 }
 
 impl<'a> Placement<'a> {
     /// Parameters of type `dtype` on `device`, drawn by `seed`.
     pub fn new(device: &'a Device, dtype: DType, seed: u64) -> Placement<'a> {
-        Placement { device, dtype, seed, drawn: true, next: 0 }
+        Placement { device, dtype, seed, drawn: true, spectral: false, next: 0 }
     }
 
     /// A new weight.
