@@ -17,11 +17,12 @@
 //! | are all classes there, as often as in the data? | modes, divergence of histograms | [`modes`] |
 //! | is it the image that it should be? | PSNR, SSIM | [`psnr`] |
 //!
-//! [`features`] holds what features are, [`symmetric`] the eigenvalues that a Fréchet distance needs.
+//! [`comparison`] puts them together; [`features`] holds what features are, [`symmetric`] the eigenvalues that a Fréchet distance needs.
 //!
 //! A generator never sees its judge, and each judge is checked on samples whose verdict is known beforehand.
 
 pub mod classifier;
+pub mod comparison;
 pub mod digits;
 pub mod features;
 pub mod fid;
