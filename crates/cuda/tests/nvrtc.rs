@@ -55,9 +55,14 @@ fn usage(log: &str) -> (Vec<Usage>, Vec<String>) {
             if let Some(kernel) = kernels.last_mut() {
                 kernel.registers = number_before(used, " registers").unwrap_or(0);
             }
-        } else if !["bytes gmem", "Function properties for", "Compile time", "Architectures prior to"]
-            .iter()
-            .any(|known| line.contains(known))
+        } else if ![
+            "bytes gmem",
+            "Function properties for",
+            "Compile time",
+            "Architectures prior to",
+        ]
+        .iter()
+        .any(|known| line.contains(known))
         {
             rest.push(line.to_string());
         }

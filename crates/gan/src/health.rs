@@ -21,6 +21,7 @@
 //! GAN" (Chintala et al. 2016): "D loss goes to 0: failure mode", "if loss of G steadily decreases, it is fooling D with
 //! garbage". Losses of objectives that are no cross-entropy have no such levels: only accuracies and variety are judged.
 
+use crate::adversarial::Objective;
 use crate::error::{Error, Result};
 use crate::objective::{GeneratorLoss, Labels, LossConvention};
 use crate::recipe::Recipe;
@@ -80,7 +81,10 @@ impl Game {
     /// The game of a recipe.
     pub fn of(recipe: &Recipe) -> Game {
         Game {
-            cross_entropy: true,
+            cross_entropy: matches!(
+                recipe.objective,
+                Objective::CrossEntropy | Objective::RelativisticAverage
+            ),
             convention: recipe.loss_convention,
             labels: recipe.labels,
             generator_loss: recipe.generator_loss,
@@ -378,21 +382,27 @@ impl Monitor {
 /// # Ok::<(), belamy_gan::Error>(())
 /// ```
 pub fn relative_variety(real: &[f32], fake: &[f32], length: usize) -> Result<f64> {
-    let spread = |samples: &[f32]| -> Result<f64> {
-        let count = samples.len() / length.max(1);
-        if length == 0 || count < 2 || !samples.len().is_multiple_of(length) {
-            return Err(Error::data("the variety of samples needs at least two"));
-        }
-        let mut total = 0.0;
-        for column in 0..length {
-            let values = || samples.iter().skip(column).step_by(length).map(|&x| f64::from(x));
-            let mean = values().sum::<f64>() / count as f64;
-            total += values().map(|value| (value - mean).powi(2)).sum::<f64>();
-        }
-        Ok((total / (count - 1) as f64).sqrt())
-    };
-    let (real, fake) = (spread(real)?, spread(fake)?);
+    let (real, fake) = (spread(real, length)?, spread(fake, length)?);
     Ok(if real == fake { 1.0 } else { fake / real })
+}
+
+/// The root of Σ |xᵢ − mean|² / (n − 1) of samples of `length` values: their root mean squared distance from one another
+/// by √2. Fails unless there are two samples.
+pub fn spread(samples: &[f32], length: usize) -> Result<f64> {
+    let count = samples.len() / length.max(1);
+    if length == 0 || count < 2 || !samples.len().is_multiple_of(length) {
+        return Err(Error::data("the variety of samples needs at least two"));
+    }
+    let mut mean = vec![0.0; length];
+    for sample in samples.chunks_exact(length) {
+        mean.iter_mut().zip(sample).for_each(|(sum, value)| *sum += f64::from(*value));
+    }
+    mean.iter_mut().for_each(|sum| *sum /= count as f64);
+    let differences = |sample: &[f32]| -> f64 {
+        sample.iter().zip(&mean).map(|(value, mean)| (f64::from(*value) - mean).powi(2)).sum()
+    };
+    let total: f64 = samples.chunks_exact(length).map(differences).sum();
+    Ok((total / (count - 1) as f64).sqrt())
 }
 
 /// The readings of a run's metrics.jsonl, for its end report. Lines that are damaged are left out. Fails if there is no

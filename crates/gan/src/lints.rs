@@ -11,6 +11,7 @@
 //! Published systems break some of these rules (5×5 kernels at stride 2; CIFAR's tanh on [0, 1]): warnings are said, and
 //! nothing is refused.
 
+use crate::adversarial::Objective;
 use crate::data::ValueRange;
 use crate::recipe::Recipe;
 use belamy_nn::network::LayerRow;
@@ -45,23 +46,20 @@ pub struct Warning {
 /// An epsilon above this swallows the adaptive rate of gradients of common sizes.
 const LARGE_EPSILON: f64 = 1e-3;
 
-/// The warnings of a recipe and its networks' layer tables, by the networks' names. `cross_entropy`: whether D's loss is
-/// one.
+/// The warnings of a recipe and its networks' layer tables, by the networks' names.
 ///
 /// ```
 /// use belamy_gan::lints::{Rules, warnings};
 /// use belamy_gan::Recipe;
 /// let mut recipe = Recipe::named("sine")?;
-/// assert!(warnings(&recipe, &[], true).is_empty());
+/// assert!(warnings(&recipe, &[]).is_empty());
 /// recipe.labels.real = 1.2;
-/// assert_eq!(warnings(&recipe, &[], true)[0].rule, Rules::Label);
+/// assert_eq!(warnings(&recipe, &[])[0].rule, Rules::Label);
 /// # Ok::<(), belamy_gan::Error>(())
 /// ```
-pub fn warnings(
-    recipe: &Recipe,
-    networks: &[(&str, &[LayerRow])],
-    cross_entropy: bool,
-) -> Vec<Warning> {
+pub fn warnings(recipe: &Recipe, networks: &[(&str, &[LayerRow])]) -> Vec<Warning> {
+    let cross_entropy =
+        matches!(recipe.objective, Objective::CrossEntropy | Objective::RelativisticAverage);
     let mut found = Vec::new();
     let mut warn = |rule, message: String| found.push(Warning { rule, message });
     for (network, rows) in networks {
@@ -185,7 +183,7 @@ mod tests {
     }
 
     fn rules(recipe: &Recipe, rows: &[LayerRow]) -> Vec<Rules> {
-        warnings(recipe, &[("generator", rows)], true).iter().map(|found| found.rule).collect()
+        warnings(recipe, &[("generator", rows)]).iter().map(|found| found.rule).collect()
     }
 
     #[test]
@@ -207,7 +205,7 @@ mod tests {
         assert_eq!(rules(&recipe, &norm), []);
         let one = Recipe { batch: 1, ..recipe.clone() };
         assert_eq!(rules(&one, &norm), [Rules::BatchNorm]);
-        assert!(warnings(&one, &[("g", &norm)], true)[0].message.contains("its bias"));
+        assert!(warnings(&one, &[("g", &norm)])[0].message.contains("its bias"));
 
         for (epsilon, broken) in [("0", true), ("1e-50", true), ("0.1", true), ("1e-7", false)] {
             let mut recipe = recipe.clone();
@@ -220,7 +218,8 @@ mod tests {
             let mut recipe = recipe.clone();
             recipe.set(&format!("labels.{label}")).unwrap();
             assert_eq!(rules(&recipe, &[]) == [Rules::Label], broken, "{label}");
-            assert!(warnings(&recipe, &[], false).is_empty(), "no cross-entropy");
+            recipe.set("objective=least-squares").unwrap();
+            assert!(warnings(&recipe, &[]).is_empty(), "no cross-entropy");
         }
     }
 
@@ -232,7 +231,7 @@ mod tests {
             let pair = Pair::new(recipe.clone(), 1, DType::F32, &device).unwrap();
             let tables = [pair.generator.table().unwrap(), pair.discriminator.table().unwrap()];
             let networks = [("generator", &tables[0][..]), ("discriminator", &tables[1][..])];
-            warnings(recipe, &networks, true)
+            warnings(recipe, &networks)
         };
         // Two transposed convolutions and two convolutions of 5×5 at stride 2, as published.
         let warnings = found(&recipe);

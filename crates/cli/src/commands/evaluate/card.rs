@@ -8,6 +8,7 @@ use belamy_gan::judge::digits::{self, DigitsCard};
 use belamy_gan::judge::lines::{self, LinesCard};
 use belamy_gan::judge::modes::Modes;
 use belamy_gan::judge::points::PointsCard;
+use belamy_gan::judge::psnr::Likeness;
 use serde::Serialize;
 
 #[derive(Serialize, Default)]
@@ -39,6 +40,25 @@ pub(super) struct Card {
     pub(super) features: Option<FeatureCard>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) images: Option<ImageCard>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) targets: Option<Targets>,
+}
+
+/// How near images are to those that they should be.
+#[derive(Serialize)]
+pub(super) struct Targets {
+    pub(super) images: usize,
+    /// The mean absolute difference, as a share of the values' range.
+    pub(super) mean_difference: f64,
+    /// The mean over images, in decibels, on luminance.
+    pub(super) psnr: f64,
+    /// The mean over images, on luminance.
+    pub(super) ssim: f64,
+    /// Pixels left out along each edge.
+    pub(super) shave: usize,
+    /// The same of bicubic enlargement, for super-resolution.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) bicubic: Option<Likeness>,
 }
 
 /// The data beside the samples.
@@ -137,6 +157,21 @@ impl Card {
         }
         if let Some(card) = &self.images {
             of_images(card, &mut row);
+        }
+        if let Some(found) = &self.targets {
+            row(
+                "mean difference",
+                format!(
+                    "{:.4} of the range from the targets, {} images",
+                    found.mean_difference,
+                    count(found.images)
+                ),
+            );
+            let on = format!("on Y, without a border of {}", found.shave);
+            row("PSNR, SSIM", format!("{:.3} dB, {:.4} {on}", found.psnr, found.ssim));
+            if let Some(Likeness { psnr, ssim }) = found.bicubic {
+                row("bicubic", format!("{psnr:.3} dB, {ssim:.4}"));
+            }
         }
         let rows: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
         let mut text = output::table(&rows, &[]);

@@ -2,6 +2,7 @@
 
 mod card;
 mod digits;
+mod targets;
 
 use crate::device;
 use crate::failure::{Failure, Result};
@@ -20,7 +21,7 @@ use card::{Card, Discriminator, Metrics, Real};
 use std::path::{Path, PathBuf};
 
 /// Real and fake samples of which pixels are compared: more change little and cost memory.
-const MOST_COMPARED: usize = 10_000;
+const MOST_COMPARED: usize = 2_048;
 
 /// Samples that the discriminator or the classifier sees at a time.
 const AT_ONCE: usize = 250;
@@ -211,6 +212,9 @@ fn of_run(path: &Path, arguments: &Arguments, device: &Device) -> Result<Card> {
             format!("recipe {} makes its data from the seed; leave --data out", recipe.name);
         return Err(Failure::usage(message));
     }
+    if recipe.system.translates() {
+        return targets::of_run(path, &plan, arguments, device);
+    }
     let mut pair = run::open_generator(path, &plan, device)?;
     let (samples, shape) = drawn(&mut pair, arguments)?;
     let mut card = Card::default();
@@ -240,7 +244,7 @@ fn of_run(path: &Path, arguments: &Arguments, device: &Device) -> Result<Card> {
             card.metrics = Some(Metrics::Lines(lines::judge(&values, [height, width])?));
             card.preprocessing = "none: grey images in [0, 1]".to_owned();
         }
-        Source::Images => card.preprocessing = "images brought to [0, 1]".to_owned(),
+        _ => card.preprocessing = "images brought to [0, 1]".to_owned(),
     }
     let given = (plan.data != Path::new("")).then_some(&plan.data);
     let place = arguments.data.as_ref().or(given);
