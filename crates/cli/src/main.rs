@@ -37,6 +37,7 @@ enum Command {
     Show(commands::show::Arguments),
     Sample(commands::sample::Arguments),
     Evaluate(commands::evaluate::Arguments),
+    Play(commands::play::Arguments),
     Import(commands::import::Arguments),
     Devices(commands::devices::Arguments),
     #[cfg(feature = "cuda")]
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         Command::Show(arguments) => commands::show::run(&arguments),
         Command::Sample(arguments) => commands::sample::run(&arguments),
         Command::Evaluate(arguments) => commands::evaluate::run(&arguments),
+        Command::Play(arguments) => commands::play::run(&arguments),
         Command::Import(arguments) => commands::import::run(&arguments),
         Command::Devices(arguments) => commands::devices::run(&arguments),
         #[cfg(feature = "cuda")]

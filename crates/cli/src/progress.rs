@@ -1,5 +1,6 @@
 //! What people see while they wait: a bar on a terminal, plain lines in a log.
 
+use belamy_gan::health::Verdict;
 use belamy_gan::run::{Metrics, Observer, Plan};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
@@ -135,7 +136,11 @@ impl Observer for Progress {
             )
         };
         let rate = crate::output::with_commas(metrics.images_per_second as u64);
-        let text = format!("{game}{parts}  {rate} images/s");
+        let health = match metrics.health {
+            Verdict::TooEarly => String::new(),
+            verdict => format!("  {}", verdict.words()),
+        };
+        let text = format!("{game}{parts}{health}  {rate} images/s");
         match &self.bar {
             Some(bar) => bar.set_message(text),
             None => {

@@ -103,7 +103,10 @@ fn a_run_leaves_what_the_interface_promises() {
     let (events, others): (Vec<_>, Vec<_>) =
         top.iter().partition(|name| name.starts_with("events.out.tfevents."));
     assert_eq!(events.len(), 1);
-    assert_eq!(others, ["checkpoints", "curves.png", "metrics.jsonl", "run.toml", "samples"]);
+    assert_eq!(
+        others,
+        ["checkpoints", "curves.png", "metrics.jsonl", "report.html", "run.toml", "samples"]
+    );
     let at = |below: &str| Path::new(&run).join(below);
     assert_eq!(names(at("samples")), ["step-00000020.png", "step-00000025.png"]);
     assert_eq!(names(at("checkpoints")), ["latest", "step-00000020", "step-00000025"]);

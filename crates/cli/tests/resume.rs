@@ -130,7 +130,7 @@ fn leftovers_of_a_kill_are_ignored_and_cleaned() {
     assert_eq!(timeless(&whole), timeless(&broken));
     assert_eq!(names(run.join("checkpoints")), names(Path::new(&whole).join("checkpoints")));
     assert_eq!(names(run.join("samples")), ["step-00000020.png", "step-00000040.png"]);
-    let ends = ["run.toml", "metrics.jsonl", "curves.png", "samples", "checkpoints"];
+    let ends = ["run.toml", "metrics.jsonl", "curves.png", "report.html", "samples", "checkpoints"];
     let others: Vec<String> =
         names(run).into_iter().filter(|name| !ends.contains(&name.as_str())).collect();
     assert!(others.iter().all(|name| name.starts_with("events.out.tfevents.")), "{others:?}");

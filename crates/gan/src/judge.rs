@@ -6,12 +6,35 @@
 //! | points on a sine | their distance from the curve, and how much of it they cover | [`points`] |
 //! | vertical lines | variance between columns against variance within | [`lines`] |
 //!
+//! Any images or features, a data set beside samples:
+//!
+//! | question | measure | file |
+//! |---|---|---|
+//! | are they alike as a whole? | Fréchet distance (FID), kernel distance (KID) of features | [`fid`], [`kid`] |
+//! | good, varied, or both? | precision, recall, density, coverage of features | [`neighbours`] |
+//! | are they alike patch by patch? | sliced Wasserstein distance (SWD) | [`wasserstein`] |
+//! | do samples repeat themselves? | mean MS-SSIM of pairs | [`ms_ssim`] |
+//! | are all classes there, as often as in the data? | modes, divergence of histograms | [`modes`] |
+//! | is it the image that it should be? | PSNR, SSIM | [`psnr`] |
+//!
+//! [`comparison`] puts them together; [`features`] holds what features are, [`symmetric`] the eigenvalues that a Fréchet distance needs.
+//!
 //! A generator never sees its judge, and each judge is checked on samples whose verdict is known beforehand.
 
 pub mod classifier;
+pub mod comparison;
 pub mod digits;
+pub mod features;
+pub mod fid;
+pub mod kid;
 pub mod lines;
+pub mod modes;
+pub mod ms_ssim;
+pub mod neighbours;
 pub mod points;
+pub mod psnr;
+pub mod symmetric;
+pub mod wasserstein;
 
 use crate::error::{Error, Result};
 use crate::pair::Pair;

@@ -14,8 +14,10 @@
 //! | [`run`] | a training run and its folder |
 //! | [`checkpoint`] | all that an exact resume needs, complete or absent |
 //! | [`source`], [`data`] | finding and reading data |
-//! | [`judge`] | what samples are worth: digits, points, lines |
-//! | [`show`], [`pictures`] | sample grids, scatter plots, curves |
+//! | [`judge`] | what samples are worth: digits, points, lines; distances between sets of images |
+//! | [`health`], [`lints`] | what a run's losses say; warnings before a run |
+//! | [`show`], [`pictures`] | sample grids, scatter plots, curves, animations |
+//! | [`latent`], [`pages`] | paths and arithmetic in noise; an end-of-run report and a quiz as pages |
 //! | [`files`], [`journal`], [`tensorboard`], [`digest`] | files that are whole or absent, logs, events |
 //! | [`error`] | what went wrong, and where |
 #![forbid(unsafe_code)]
@@ -29,10 +31,14 @@ pub mod digest;
 pub mod ensemble;
 pub mod error;
 pub mod files;
+pub mod health;
 pub mod journal;
 pub mod judge;
+pub mod latent;
+pub mod lints;
 pub mod networks;
 pub mod objective;
+pub mod pages;
 pub mod pair;
 pub mod pictures;
 pub mod pool;

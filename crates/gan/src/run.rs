@@ -1,15 +1,18 @@
 //! A run: training from a recipe or a checkpoint, with everything it leaves in its folder.
 //!
 //! ```text
-//! RUN/run.toml  metrics.jsonl  events.out.tfevents.*  samples/step-*.png  checkpoints/step-*/  curves.png
+//! RUN/run.toml  metrics.jsonl  events.out.tfevents.*  samples/step-*.png  checkpoints/step-*/  curves.png  report.html
 //! ```
 
 use crate::batches::{Batches, DeviceBatches, TwoBatches, normal_noise};
 use crate::checkpoint;
+use crate::data::synthetic;
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::health::{self, Game, Health, Monitor, Reading, Variety, Verdict};
 use crate::journal::Journal;
+use crate::pages::report;
 use crate::pair::{Measures, Pair};
 use crate::pictures::curves::{self, Panel, Series};
 use crate::recipe::Recipe;
@@ -102,9 +105,30 @@ pub struct Metrics {
     pub accuracy_fake: f64,
     /// The share of fake samples taken for real.
     pub fooling_rate: f64,
+    /// How far samples are from one another, as a share of real ones: [`health::relative_variety`], where a picture is
+    /// drawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variety: Option<f64>,
+    /// The verdict on the last lines.
+    pub health: Verdict,
     /// Other losses, where a system has them.
     #[serde(flatten)]
     pub parts: BTreeMap<&'static str, f64>,
+}
+
+impl Metrics {
+    /// The line as the health monitor reads it.
+    pub fn reading(&self) -> Reading {
+        let known = |value: f64| value.is_finite().then_some(value);
+        Reading {
+            step: self.step,
+            loss_d: known(self.loss_d),
+            loss_g: known(self.loss_g),
+            accuracy_real: known(self.accuracy_real),
+            accuracy_fake: known(self.accuracy_fake),
+            variety: self.variety.map(Variety::Distance),
+        }
+    }
 }
 
 /// Who watches a run: the program's progress bar, or a test.
@@ -153,6 +177,9 @@ pub struct Run {
     seconds_before: f64,
     /// The step of the newest checkpoint.
     saved: Option<u64>,
+    monitor: Monitor,
+    /// How far real samples are from one another; none where a generator takes images.
+    real_spread: Option<f64>,
 }
 
 impl std::fmt::Debug for Run {
@@ -173,8 +200,19 @@ impl Run {
             let journal = Journal::create(out.join("metrics.jsonl"))?;
             Ok((journal, EventWriter::create(out, None)?))
         })?;
-        let (out, seconds_before, saved) = (out.to_owned(), 0.0, None);
-        Ok(Run { plan, out, trainer, batches, shown, journal, events, seconds_before, saved })
+        Ok(Run {
+            out: out.to_owned(),
+            trainer,
+            batches,
+            shown,
+            journal,
+            events,
+            seconds_before: 0.0,
+            saved: None,
+            monitor: Monitor::new(Game::of(&plan.recipe)),
+            real_spread: spread_of(data, plan.seed)?,
+            plan,
+        })
     }
 
     /// Goes on with a run from its newest complete checkpoint, or from its beginning if it never wrote one. `data`
@@ -214,8 +252,23 @@ impl Run {
         let (journal, _) = Journal::resume(out.join("metrics.jsonl"), step)?;
         let seconds_before = read_metrics(out)?.last().map_or(0.0, |line| line.seconds);
         let events = EventWriter::create(out, Some(step))?;
-        let out = out.to_owned();
-        Ok(Run { plan, out, trainer, batches, shown, journal, events, seconds_before, saved })
+        // The monitor has seen what it would have seen without a break.
+        let mut monitor = Monitor::new(Game::of(&plan.recipe));
+        let readings = health::read(&out.join("metrics.jsonl"))?;
+        readings.into_iter().for_each(|reading| monitor.push(reading));
+        Ok(Run {
+            out: out.to_owned(),
+            trainer,
+            batches,
+            shown,
+            journal,
+            events,
+            seconds_before,
+            saved,
+            monitor,
+            real_spread: spread_of(data, plan.seed)?,
+            plan,
+        })
     }
 
     /// The networks being trained.
@@ -248,17 +301,23 @@ impl Run {
                 self.trainer.verify_steps(self.batches.as_mut())?;
             }
             observer.stepped(step);
+            let pictured = due(self.plan.sample_every) || step == steps;
             if shown {
                 let now = Instant::now();
                 let seconds = self.seconds_before + (now - start).as_secs_f64();
                 let elapsed = (now - last_line.1).as_secs_f64().max(1e-9);
                 let images = (step - last_line.0) as f64 * self.plan.recipe.batch as f64;
                 last_line = (step, now);
-                let metrics = self.metrics(&measures, seconds, images / elapsed)?;
+                let mut metrics = self.metrics(&measures, seconds, images / elapsed)?;
+                if pictured {
+                    metrics.variety = self.variety()?;
+                }
+                self.monitor.push(metrics.reading());
+                metrics.health = self.monitor.health().verdict;
                 self.record(&metrics)?;
                 observer.measured(&metrics);
             }
-            if due(self.plan.sample_every) || step == steps {
+            if pictured {
                 observer.wrote(&self.draw()?);
                 drawn = Some(step);
             }
@@ -277,6 +336,7 @@ impl Run {
         observer.wrote(&draw_curves(&self.out, &self.plan)?);
         self.journal.sync()?;
         self.events.sync()?;
+        observer.wrote(&report::write(&self.out, Game::of(&self.plan.recipe))?);
         Ok(if step >= steps { Outcome::Finished { step } } else { Outcome::Stopped { step } })
     }
 
@@ -311,6 +371,8 @@ impl Run {
             accuracy_real: number(measures.accuracy_real()?)?,
             accuracy_fake,
             fooling_rate: 1.0 - accuracy_fake,
+            variety: None,
+            health: Verdict::TooEarly,
             parts,
         })
     }
@@ -343,6 +405,20 @@ impl Run {
         checkpoint::prune(&folder, step, self.plan.keep_checkpoints)
     }
 
+    /// How varied the samples of the run's fixed noise are beside real ones.
+    fn variety(&mut self) -> Result<Option<f64>> {
+        let Some(real) = self.real_spread.filter(|spread| *spread > 0.0) else { return Ok(None) };
+        let Some(samples) = self.trainer.samples(&self.shown)? else { return Ok(None) };
+        let values: Vec<f32> = samples.to_f64()?.into_iter().map(|value| value as f32).collect();
+        let length = values.len() / samples.dims()[0];
+        Ok(Some(health::spread(&values, length)? / real))
+    }
+
+    /// The verdict on the last lines, why, and what to try.
+    pub fn health(&self) -> Health {
+        self.monitor.health()
+    }
+
     /// Draws what the generators make of the run's fixed noise or images.
     fn draw(&mut self) -> Result<PathBuf> {
         let step = self.trainer.steps_made();
@@ -373,6 +449,26 @@ fn draws(trainer: &dyn Trainer, data: &Material) -> Result<(Box<dyn Batches>, Sh
     let count = show::samples_shown(recipe);
     let (noise, labels) = noise_of(recipe, count, trainer.seed(), dtype, device)?;
     Ok((Box::new(batches), Shown::Noise(noise, labels)))
+}
+
+/// How far some thousand real samples, spread over the data, are from one another; none for images of two kinds.
+fn spread_of(data: &Material, seed: u64) -> Result<Option<f64>> {
+    const MOST: usize = 1_000;
+    let made;
+    let samples = match data {
+        Material::Two(_) => return Ok(None),
+        Material::Samples(samples) => samples,
+        Material::Endless => {
+            made = synthetic::sine_points(MOST, seed)?;
+            &made
+        }
+    };
+    let length = samples.sample_elements();
+    if samples.samples() < 2 {
+        return Ok(None);
+    }
+    let chosen = samples.images.chunks_exact(length).step_by(samples.samples().div_ceil(MOST));
+    Ok(Some(health::spread(&chosen.flatten().copied().collect::<Vec<_>>(), length)?))
 }
 
 /// Noise `[count, latent]` by a seed, and labels in turn where there are classes.

@@ -113,6 +113,11 @@ pub trait Trainer: fmt::Debug + Send {
         &mut []
     }
 
+    /// What a generator of noise makes of what is shown; `None` where images are made from images.
+    fn samples(&mut self, _shown: &Shown) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
     /// A picture of what the generators make of what is shown.
     fn picture(&mut self, shown: &Shown, title: &str) -> Result<Canvas>;
 }
@@ -197,11 +202,15 @@ impl Trainer for Pair {
         ]
     }
 
-    fn picture(&mut self, shown: &Shown, title: &str) -> Result<Canvas> {
+    fn samples(&mut self, shown: &Shown) -> Result<Option<Tensor>> {
         let Shown::Noise(noise, labels) = shown else {
             return Err(crate::Error::data("this recipe makes samples from noise"));
         };
-        let samples = self.sample(noise, labels.as_ref())?;
+        Ok(Some(self.sample(noise, labels.as_ref())?))
+    }
+
+    fn picture(&mut self, shown: &Shown, title: &str) -> Result<Canvas> {
+        let samples = self.samples(shown)?.expect("a pair makes samples");
         crate::show::picture(&self.recipe, &samples, title)
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod import;
 #[cfg(feature = "cuda")]
 pub(crate) mod kernels;
 pub(crate) mod op;
+pub(crate) mod play;
 pub(crate) mod recipes;
 pub(crate) mod sample;
 pub(crate) mod show;

@@ -6,7 +6,8 @@ use crate::output;
 use crate::progress::Progress;
 use belamy_gan::recipe::Recipe;
 use belamy_gan::run::{self, Outcome, Plan, Run};
-use belamy_gan::source;
+use belamy_gan::{lints, source};
+use belamy_nn::network::LayerRow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -89,13 +90,16 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         (Some(out), Some(plan)) => (resume(&arguments, plan, out, &device)?, out.clone()),
         _ => create(&arguments, &device, &progress)?,
     };
+    warn(&mut run, &progress)?;
     let outcome = run.train(&mut progress, &stop);
     progress.finish();
-    let message = match outcome? {
+    let outcome = outcome?;
+    progress.say(&run.health().line());
+    let message = match outcome {
         Outcome::Finished { step } => format!(
             "finished step {step}: see {} and {}\n",
             out.join("samples").display(),
-            out.join("curves.png").display()
+            out.join("report.html").display()
         ),
         Outcome::Stopped { step } => format!(
             "stopped after step {step}; go on with: belamy train --resume {}\n",
@@ -103,6 +107,22 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         ),
     };
     output::print(&message)
+}
+
+/// Says what experience speaks against in a recipe and its networks.
+fn warn(run: &mut Run, progress: &Progress) -> Result<()> {
+    let trainer = run.trainer();
+    let parts = trainer.parts();
+    let tables = parts
+        .iter()
+        .map(|part| part.network.table())
+        .collect::<belamy_tensor::Result<Vec<Vec<LayerRow>>>>()?;
+    let names = parts.iter().map(|part| part.network.name());
+    let networks: Vec<(&str, &[LayerRow])> = names.zip(tables.iter().map(Vec::as_slice)).collect();
+    for warning in lints::warnings(trainer.recipe(), &networks) {
+        progress.say(&format!("warning: {}", warning.message));
+    }
+    Ok(())
 }
 
 /// The first SIGINT or SIGTERM asks the run to stop after its step; the second ends the program at once.

@@ -1,7 +1,8 @@
 //! A small convolutional classifier of handwritten digits, trained from scratch by this project's own kernels.
 //!
-//! Two strided convolutions with batch normalisation and a dense layer, after LeNet-5 (LeCun et al., 1998); Adam at
-//! a rate that falls to 0. What it learns depends on (seed, data) alone, not on threads; real digits it never saw
+//! Two strided convolutions with batch normalisation and two dense layers, after LeNet-5 (LeCun et al., 1998); Adam at
+//! a rate that falls to 0. What the last layer but one says of an image, 128 numbers, are its features for distances
+//! between sets of digits. What it learns depends on (seed, data) alone, not on threads; real digits it never saw
 //! say how far it is to be trusted.
 
 use crate::data::{Dataset, ValueRange};
@@ -24,6 +25,9 @@ pub const CLASSES: usize = 10;
 
 /// The side of a digit's image in pixels.
 pub const SIDE: usize = 28;
+
+/// How many features an image has.
+pub const FEATURES: usize = 128;
 
 /// A classifier that errs on more of the real test digits than this leaves judges nothing.
 pub const TRUSTED_ACCURACY: f64 = 0.985;
@@ -93,8 +97,12 @@ impl Classifier {
                 .batch_norm(0.95, 1e-5, RunningVariance::Unbiased, one)?
                 .activation(Activation::Relu)?;
         }
-        let network =
-            builder.flatten()?.dense(CLASSES, Initializer::GlorotUniform, Some(zero))?.build();
+        let network = builder
+            .flatten()?
+            .dense(FEATURES, he, Some(zero))?
+            .activation(Activation::Relu)?
+            .dense(CLASSES, Initializer::GlorotUniform, Some(zero))?
+            .build();
         Ok(Classifier { network, device: device.clone() })
     }
 
@@ -152,6 +160,15 @@ impl Classifier {
     /// The verdict on each image of `[N, 28, 28, 1]` in [-1, 1], paper −1 and ink 1, by the running statistics;
     /// `None` where an image leads to no finite answer. Fails when the images are of another shape.
     pub fn verdicts(&self, images: &Tensor) -> Result<Vec<Option<Verdict>>> {
+        Ok(self.verdicts_and_features(images)?.0)
+    }
+
+    /// As [`Classifier::verdicts`], and the features of each image: what the last layer but one says of it,
+    /// `[N, FEATURES]` after one another, finite or not.
+    pub fn verdicts_and_features(
+        &self,
+        images: &Tensor,
+    ) -> Result<(Vec<Option<Verdict>>, Vec<f64>)> {
         let count = match *images.dims() {
             [count, SIDE, SIDE, 1] => count,
             _ => {
@@ -161,13 +178,21 @@ impl Classifier {
             }
         };
         let mut verdicts = Vec::with_capacity(count);
+        let mut features = Vec::with_capacity(count * FEATURES);
         for start in (0..count).step_by(AT_ONCE) {
             let part = images.slice(0, start, AT_ONCE.min(count - start))?;
             let mut cx = Context::evaluate(0, &self.device)?;
-            let logits = self.network.forward(&part, None, &mut cx)?.to_f64()?;
-            verdicts.extend(logits.chunks_exact(CLASSES).map(Verdict::of));
+            let (mut last, mut before) = (None, None);
+            self.network.forward_observed(&part, None, &mut cx, &mut |_, value| {
+                before = last.replace(value.clone());
+            })?;
+            let (Some(logits), Some(hidden)) = (last, before) else {
+                return Err(Error::data("the classifier has no layers"));
+            };
+            verdicts.extend(logits.to_f64()?.chunks_exact(CLASSES).map(Verdict::of));
+            features.extend(hidden.to_f64()?);
         }
-        Ok(verdicts)
+        Ok((verdicts, features))
     }
 
     /// The share of labelled digits that are taken for what they are. Fails when the data are no digits.
@@ -220,6 +245,8 @@ fn checked(data: &Dataset) -> Result<&[u32]> {
 mod tests {
     use super::*;
     use crate::data::mnist;
+    use crate::judge::features::Features;
+    use crate::judge::neighbours::nearest;
     use belamy_cpu::cpu;
 
     /// Embedded digits `start..start + count`.
@@ -248,6 +275,19 @@ mod tests {
         let accuracy = classifier.accuracy(&test).unwrap();
         assert!(before < 0.4 && accuracy > 0.85, "{before} before, {accuracy} after");
         assert_eq!((seen.len(), seen[79]), (80, (80, 80)));
+
+        // Features are what the last layer sees: the digits of the nearest others are mostly its own.
+        let images = Tensor::from_slice(&test.images, [1_000, SIDE, SIDE, 1], &device).unwrap();
+        let (_, features) = classifier.verdicts_and_features(&images).unwrap();
+        let features = Features::new(features, FEATURES).unwrap();
+        let (asked, known): (Vec<usize>, Vec<usize>) = (0..1_000).partition(|&index| index < 200);
+        let found = nearest(&features.rows(&asked), &features.rows(&known)).unwrap();
+        let labels = test.labels.as_ref().unwrap();
+        let right = asked
+            .iter()
+            .zip(&found)
+            .filter(|&(&index, (_, near))| labels[index] == labels[known[*near]]);
+        assert!(right.clone().count() > 160, "{}", right.count());
 
         // Its answers are the same from a file.
         let path =

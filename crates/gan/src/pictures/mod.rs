@@ -1,5 +1,6 @@
 //! Pictures for people: grids of samples, points over their true curve, and training curves, as PNG.
 
+pub mod animation;
 pub mod axes;
 pub mod canvas;
 pub mod curves;
