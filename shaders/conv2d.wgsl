@@ -86,10 +86,11 @@ fn digits(number: u32, radix: vec2<u32>) -> vec3<u32> {
 
 /// The digits of a sum.
 fn add(left: vec3<u32>, right: vec3<u32>, radix: vec2<u32>) -> vec3<u32> {
-    var sum = left + right;
-    if sum.z >= radix.y { sum = vec3<u32>(sum.x, sum.y + 1u, sum.z - radix.y); }
-    if sum.y >= radix.x { sum = vec3<u32>(sum.x + 1u, sum.y - radix.x, sum.z); }
-    return sum;
+    let sum = left + right;
+    let carry = u32(sum.z >= radix.y);
+    let middle = sum.y + carry;
+    let carry_on = u32(middle >= radix.x);
+    return vec3<u32>(sum.x + carry_on, middle - carry_on * radix.x, sum.z - carry * radix.y);
 }
 
 fn next(position: vec3<u32>, radix: vec2<u32>) -> vec3<u32> {

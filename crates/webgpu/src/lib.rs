@@ -4,7 +4,9 @@
 //! |---|---|
 //! | [`WebGpu`] | the backend: one adapter, opened |
 //! | [`adapter`] | which adapters this machine has |
+//! | [`Products`] | in which of several ways matrices and convolutions are multiplied |
 //! | `memory` | buffers that go back to a pool, with canaries around them in tests |
+//! | `textures` | operands as textures, where an adapter reads them so faster |
 //! | `recorder` | launches, collected and submitted together |
 //! | `pipelines` | shaders compiled at first use, bind groups kept |
 //! | `uniforms` | a kernel's parameters as its WGSL struct has them |
@@ -22,7 +24,10 @@ mod kernels;
 mod memory;
 mod pipelines;
 mod recorder;
+mod textures;
 mod uniforms;
+
+pub use kernels::variant::Products;
 
 use adapter::ready;
 use belamy_tensor::{Backend, Buffer, Call, DType, Device, DeviceId, Error, ErrorKind, Result};
@@ -30,6 +35,7 @@ use memory::{Pool, Storage};
 use pipelines::Pipelines;
 use recorder::Recorder;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use textures::Textures;
 
 /// How a device is opened. [`Default`] is what programs want.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +47,9 @@ pub struct Options {
     pub checked: bool,
     /// Whether every new buffer is filled with NaN and stands between NaNs, looked after at each launch: for tests.
     pub canaries: bool,
+    /// How products are computed, where that is not to follow from the adapter: for tests and for comparisons. Opening
+    /// fails where the adapter lacks what it needs.
+    pub products: Option<Products>,
 }
 
 /// What a device has done so far, to see that a repeated step costs no more than it must.
@@ -69,6 +78,7 @@ pub struct WebGpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     largest: u64,
+    products: Products,
     pool: Arc<Pool>,
     state: Mutex<State>,
     faults: Arc<Faults>,
@@ -78,6 +88,7 @@ pub struct WebGpu {
 #[derive(Debug)]
 struct State {
     pipelines: Pipelines,
+    textures: Textures,
     recorder: Recorder,
     counters: Counters,
 }
@@ -109,14 +120,23 @@ impl WebGpu {
         let refuse = |message| Error::new(ErrorKind::Device { device: id, message });
         let adapter = adapter::choose(options.index).map_err(refuse)?;
         let limits = adapter.limits();
+        let products = match options.products {
+            Some(products) if products.can_run_on(&adapter) => products,
+            Some(products) => {
+                let name = adapter.get_info().name;
+                return Err(refuse(format!("{name} lacks what {products:?} products need")));
+            }
+            None => Products::best_on(&adapter),
+        };
         // The default limits are what the shaders are written for; only sizes of memory follow the adapter.
         let required_limits = wgpu::Limits {
             max_buffer_size: limits.max_buffer_size,
             max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
-            ..wgpu::Limits::default()
+            ..products.limits()
         };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("belamy"),
+            required_features: products.features(),
             required_limits,
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
@@ -137,8 +157,18 @@ impl WebGpu {
         let recorder = Recorder::new(&device);
         let largest = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         let pool = Pool::new(options.canaries);
-        let state = Mutex::new(State { pipelines, recorder, counters: Counters::default() });
-        Ok(WebGpu { id, device, queue, largest, pool, state, faults })
+        let state = Mutex::new(State {
+            pipelines,
+            textures: Textures::default(),
+            recorder,
+            counters: Counters::default(),
+        });
+        Ok(WebGpu { id, device, queue, largest, products, pool, state, faults })
+    }
+
+    /// How products are computed on this device.
+    pub fn products(&self) -> Products {
+        self.products
     }
 
     /// What the device has done so far.

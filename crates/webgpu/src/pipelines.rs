@@ -1,6 +1,7 @@
 //! Shaders compiled at first use, and the bind groups that tie them to buffers.
 
 use crate::memory::Storage;
+use crate::textures::Texture;
 use crate::uniforms::BLOCK;
 use std::collections::HashMap;
 
@@ -11,8 +12,8 @@ const PARAMETERS: u32 = 16;
 /// Bind groups that are kept; more mean that the program has moved on to other shapes.
 const MOST_BIND_GROUPS: usize = 1 << 14;
 
-/// How many buffers a kernel reads and writes.
-type Arity = (usize, usize);
+/// How many buffers a kernel reads and writes, and whether it reads them through textures.
+type Arity = (usize, usize, bool);
 
 #[derive(Debug)]
 struct Interface {
@@ -53,6 +54,15 @@ impl Pipelines {
             let storage = |read_only| wgpu::BufferBindingType::Storage { read_only };
             let mut entries: Vec<_> =
                 (0..inputs).map(|input| entry(input, storage(true), false)).collect();
+            if arity.2 {
+                for entry in &mut entries {
+                    entry.ty = wgpu::BindingType::Texture {
+                        sample_type: wgpu::TextureSampleType::Float { filterable: false },
+                        view_dimension: wgpu::TextureViewDimension::D2,
+                        multisampled: false,
+                    };
+                }
+            }
             entries
                 .extend((0..outputs).map(|output| entry(OUTPUTS + output, storage(false), false)));
             entries.push(entry(PARAMETERS, wgpu::BufferBindingType::Uniform, true));
@@ -69,7 +79,8 @@ impl Pipelines {
         })
     }
 
-    /// The pipeline of an entry point of a family's shader; and whether it had to be compiled.
+    /// The pipeline of an entry point of a shader, which has its family's or its variant's name; and whether it had to
+    /// be compiled.
     pub(crate) fn pipeline(
         &mut self,
         device: &wgpu::Device,
@@ -106,27 +117,36 @@ impl Pipelines {
         (pipeline, true)
     }
 
-    /// The bind group of these buffers; and whether it had to be made.
+    /// The bind group of these buffers, or of these textures in the inputs' place; and whether it had to be made.
     pub(crate) fn bind_group(
         &mut self,
         device: &wgpu::Device,
         inputs: &[&Storage],
+        textures: Option<&[Texture]>,
         outputs: &[&Storage],
         uniforms: &wgpu::Buffer,
     ) -> (wgpu::BindGroup, bool) {
-        let arity = (inputs.len(), outputs.len());
-        let key = (arity, inputs.iter().chain(outputs).map(|storage| storage.id()).collect());
+        let arity = (inputs.len(), outputs.len(), textures.is_some());
+        let of_input = |place: usize| match textures {
+            Some(textures) => {
+                let Texture { id, view, .. } = &textures[place];
+                (*id, wgpu::BindingResource::TextureView(view))
+            }
+            None => (inputs[place].id(), inputs[place].binding()),
+        };
+        let input_ids = (0..inputs.len()).map(|place| of_input(place).0);
+        let key = (arity, input_ids.chain(outputs.iter().map(|storage| storage.id())).collect());
         if let Some(bind_group) = self.bind_groups.get(&key) {
             return (bind_group.clone(), false);
         }
         if self.bind_groups.len() >= MOST_BIND_GROUPS {
             self.bind_groups.clear();
         }
-        let input = inputs.iter().zip(0..);
-        let output = outputs.iter().zip(OUTPUTS..);
+        let input = (0..inputs.len()).map(|place| of_input(place).1).zip(0..);
+        let output = outputs.iter().map(|storage| storage.binding()).zip(OUTPUTS..);
         let mut entries: Vec<_> = input
             .chain(output)
-            .map(|(storage, binding)| wgpu::BindGroupEntry { binding, resource: storage.binding() })
+            .map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource })
             .collect();
         entries.push(wgpu::BindGroupEntry {
             binding: PARAMETERS,

@@ -1,6 +1,7 @@
 //! Launches, collected and submitted together: the device is fed by few large batches instead of many small ones.
 
 use crate::memory::Storage;
+use crate::textures::Fill;
 use crate::uniforms::BLOCK;
 
 /// Dispatches in a batch at most. Long enough to make submitting cheap, short enough to start early.
@@ -15,6 +16,8 @@ pub(crate) struct Dispatch {
     pub(crate) bind_group: wgpu::BindGroup,
     /// How many groups along x and y.
     pub(crate) groups: [u32; 2],
+    /// What goes to textures before.
+    pub(crate) fills: Vec<Fill>,
 }
 
 /// What was launched and not yet submitted.
@@ -70,14 +73,22 @@ impl Recorder {
             queue.write_buffer(&self.uniforms, 0, &self.blocks);
         }
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        if !self.dispatches.is_empty() {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            for (index, dispatch) in self.dispatches.iter().enumerate() {
-                pass.set_pipeline(&dispatch.pipeline);
-                pass.set_bind_group(0, &dispatch.bind_group, &[(index * BLOCK) as u32]);
-                pass.dispatch_workgroups(dispatch.groups[0], dispatch.groups[1], 1);
+        let mut pass = None;
+        for (index, dispatch) in self.dispatches.iter().enumerate() {
+            if !dispatch.fills.is_empty() {
+                // Copies stand between passes.
+                pass = None;
+                dispatch.fills.iter().for_each(|fill| fill.encode(&mut encoder));
             }
+            let pass = pass.get_or_insert_with(|| {
+                let descriptor = wgpu::ComputePassDescriptor::default();
+                encoder.begin_compute_pass(&descriptor).forget_lifetime()
+            });
+            pass.set_pipeline(&dispatch.pipeline);
+            pass.set_bind_group(0, &dispatch.bind_group, &[(index * BLOCK) as u32]);
+            pass.dispatch_workgroups(dispatch.groups[0], dispatch.groups[1], 1);
         }
+        drop(pass);
         self.dispatches.clear();
         self.blocks.clear();
         encoder

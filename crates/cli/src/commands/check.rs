@@ -120,7 +120,7 @@ fn subject(device: Device) -> Result<Subject> {
         #[cfg(feature = "webgpu")]
         "webgpu" => {
             let options =
-                belamy_webgpu::Options { index: device.id().index, checked: true, canaries: true };
+                belamy_webgpu::Options { index: device.id().index, checked: true, canaries: true, products: None };
             let device =
                 belamy_webgpu::open(options).map_err(|error| Failure::new(error.to_string()))?;
             Subject { device, dtypes: vec![DType::F32], threaded: false }

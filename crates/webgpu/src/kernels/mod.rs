@@ -18,6 +18,7 @@ mod random;
 mod reduce;
 mod resize;
 mod tile;
+pub(crate) mod variant;
 mod view;
 
 use crate::memory::Storage;
@@ -81,16 +82,40 @@ impl Run<'_> {
 
     /// Records one dispatch.
     pub(crate) fn pass(&mut self, pass: &Pass<'_>) -> Result<()> {
+        self.record(self.kernel.family(), pass, false)
+    }
+
+    /// Records one dispatch of an entry point of the shader `<family>.<variant>`, which reads through textures.
+    pub(crate) fn pass_through_textures(
+        &mut self,
+        shader: &'static str,
+        pass: &Pass<'_>,
+    ) -> Result<()> {
+        self.record(shader, pass, true)
+    }
+
+    fn record(
+        &mut self,
+        shader: &'static str,
+        pass: &Pass<'_>,
+        through_textures: bool,
+    ) -> Result<()> {
         let Pass { entry, inputs, outputs, elements, words, groups } = *pass;
         if groups == 0 {
             return Ok(());
         }
-        let State { pipelines, recorder, counters } = &mut *self.state;
+        let State { pipelines, textures, recorder, counters } = &mut *self.state;
         let device = &self.gpu.device;
-        let arity = (inputs.len(), outputs.len());
-        let (pipeline, compiled) = pipelines.pipeline(device, self.kernel.family(), entry, arity);
+        let arity = (inputs.len(), outputs.len(), through_textures);
+        let (pipeline, compiled) = pipelines.pipeline(device, shader, entry, arity);
+        let (mut fills, mut places) = (Vec::new(), None);
+        if through_textures {
+            counters.allocations += textures.prepare(device, inputs);
+            fills = textures.fills(inputs);
+            places = Some(textures.of(inputs.len()));
+        }
         let uniforms = recorder.uniforms();
-        let (bind_group, made) = pipelines.bind_group(device, inputs, outputs, uniforms);
+        let (bind_group, made) = pipelines.bind_group(device, inputs, places, outputs, uniforms);
         counters.pipelines += u64::from(compiled);
         counters.bind_groups += u64::from(made);
         counters.dispatches += 1;
@@ -101,7 +126,7 @@ impl Run<'_> {
         let groups = [groups.div_ceil(rows), rows];
         let head = [elements, words[0], words[1], words[2]];
         let block = uniforms::block(head, self.kernel.layout(), &self.params);
-        if recorder.push(Dispatch { pipeline, bind_group, groups }, block) {
+        if recorder.push(Dispatch { pipeline, bind_group, groups, fills }, block) {
             self.gpu.flush(self.state);
         }
         Ok(())
