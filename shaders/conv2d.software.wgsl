@@ -6,7 +6,9 @@
 // added in order.
 //
 // `<kernel>_software` is for groups of channels that are fours, and reads texels whole; `<kernel>_software_ones` is for
-// all others, and reads each number by itself.
+// all others, and reads each number by itself. `<kernel>_software_narrow` is for at most four columns, of rows whose
+// channels are fours: a tile is 32 rows x 4 columns, an invocation sums four rows of its own, and each of the first
+// four invocations fetches the columns of one depth for all.
 //
 // Cost of each: 2 N OH OW O KH KW C/groups operations; each operand is fetched once for each 32 of the other's lanes.
 
@@ -190,6 +192,22 @@ fn add_product(sums: ptr<function, array<vec4<f32>, LANES>>, rows: mat4x4<f32>, 
     ), columns);
 }
 
+/// `sums` + the rows of one invocation, [row][depth], times columns of which invocation i knows those of depth i.
+fn add_narrow(sums: mat4x4<f32>, rows: mat4x4<f32>, columns: vec4<f32>) -> mat4x4<f32> {
+    let all = mat4x4<f32>(
+        subgroupBroadcast(columns, 0u),
+        subgroupBroadcast(columns, 1u),
+        subgroupBroadcast(columns, 2u),
+        subgroupBroadcast(columns, 3u),
+    );
+    return mat4x4<f32>(
+        add_row(sums[0], rows[0], all),
+        add_row(sums[1], rows[1], all),
+        add_row(sums[2], rows[2], all),
+        add_row(sums[3], rows[3], all),
+    );
+}
+
 /// Adds a block's sums to the totals.
 fn add_block(totals: ptr<function, array<vec4<f32>, LANES>>, sums: ptr<function, array<vec4<f32>, LANES>>) {
     for (var i = 0u; i < LANES; i++) { (*totals)[i] += (*sums)[i]; }
@@ -337,6 +355,56 @@ fn conv2d_software_ones(
     for (var i = 0u; i < LANES; i++) {
         write_ones(at + i * p.out_channels, select(0u, known, own.row + i < rows), sums[i]);
     }
+}
+
+@compute @workgroup_size(8)
+fn conv2d_software_narrow(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    let p = run.params;
+    var own = tile_of(id.y * count.x + id.x, p.out_channels / p.groups, p.batch * p.out_height * p.out_width, 1u);
+    let f = forward(own.group);
+    own.row = select(f.rows, own.row, own.group < p.groups);
+    let row = own.row + 4u * lane;
+    let place_0 = forward_place(row, f.rows);
+    let place_1 = forward_place(row + 1u, f.rows);
+    let place_2 = forward_place(row + 2u, f.rows);
+    let place_3 = forward_place(row + 3u, f.rows);
+    let known = select(0u, f.columns, own.group < p.groups);
+
+    var tap = vec3<u32>();
+    let step = digits(4u, f.x.radix);
+    var totals = mat4x4<f32>();
+    for (var begin = 0u; begin < f.depth; begin += BLOCK) {
+        var sums = mat4x4<f32>();
+        let end = min(begin + BLOCK, f.depth);
+        for (var depth = begin; depth < end; depth += 4u) {
+            let rows = mat4x4<f32>(
+                image_line(f.x, place_0, tap, 4u, true),
+                image_line(f.x, place_1, tap, 4u, true),
+                image_line(f.x, place_2, tap, 4u, true),
+                image_line(f.x, place_3, tap, 4u, true),
+            );
+            let at = own.group * f.columns * f.depth + depth + lane % 4u;
+            let columns = vec4<f32>(
+                number(other, at, known > 0u),
+                number(other, at + f.depth, known > 1u),
+                number(other, at + 2u * f.depth, known > 2u),
+                number(other, at + 3u * f.depth, known > 3u),
+            );
+            sums = add_narrow(sums, rows, columns);
+            tap = add(tap, step, f.x.radix);
+        }
+        totals += sums;
+    }
+
+    let at = own.group * f.columns + row * p.out_channels;
+    write_ones(at, select(0u, known, row < f.rows), totals[0]);
+    write_ones(at + p.out_channels, select(0u, known, row + 1u < f.rows), totals[1]);
+    write_ones(at + 2u * p.out_channels, select(0u, known, row + 2u < f.rows), totals[2]);
+    write_ones(at + 3u * p.out_channels, select(0u, known, row + 3u < f.rows), totals[3]);
 }
 
 // ---- conv2d_grad_input
@@ -536,6 +604,54 @@ fn conv2d_grad_input_software_ones(
     for (var i = 0u; i < LANES; i++) {
         write_ones(at + phase_pixel(f, own.row + i), select(0u, known, own.row + i < f.rows), sums[i]);
     }
+}
+
+@compute @workgroup_size(8)
+fn conv2d_grad_input_software_narrow(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    let p = run.params;
+    let many = phases();
+    let all_columns = p.in_channels / p.groups;
+    var own = tile_of(id.y * count.x + id.x, all_columns, most_rows(), many.x * many.y);
+    let f = phase(own.phase, own.group);
+    own.row = select(f.rows, own.row, own.group < p.groups);
+    let row = own.row + 4u * lane;
+    let place_0 = phase_place(f, row);
+    let place_1 = phase_place(f, row + 1u);
+    let place_2 = phase_place(f, row + 2u);
+    let place_3 = phase_place(f, row + 3u);
+    let known = select(0u, all_columns, own.group < p.groups);
+
+    var tap = vec3<u32>();
+    let step = digits(4u, f.g.radix);
+    var totals = mat4x4<f32>();
+    for (var begin = 0u; begin < f.depth; begin += BLOCK) {
+        var sums = mat4x4<f32>();
+        let end = min(begin + BLOCK, f.depth);
+        for (var depth = begin; depth < end; depth += 4u) {
+            let rows = mat4x4<f32>(
+                image_line(f.g, place_0, tap, 4u, true),
+                image_line(f.g, place_1, tap, 4u, true),
+                image_line(f.g, place_2, tap, 4u, true),
+                image_line(f.g, place_3, tap, 4u, true),
+            );
+            // Four channels of one tap: the tap's third digit alone counts on.
+            let own_tap = tap + vec3<u32>(0u, 0u, lane % 4u);
+            let columns = other_line(phase_weight(f, own_tap, f.g.first), known, false);
+            sums = add_narrow(sums, rows, columns);
+            tap = add(tap, step, f.g.radix);
+        }
+        totals += sums;
+    }
+
+    let at = own.group * all_columns;
+    write_ones(at + phase_pixel(f, row), select(0u, known, row < f.rows), totals[0]);
+    write_ones(at + phase_pixel(f, row + 1u), select(0u, known, row + 1u < f.rows), totals[1]);
+    write_ones(at + phase_pixel(f, row + 2u), select(0u, known, row + 2u < f.rows), totals[2]);
+    write_ones(at + phase_pixel(f, row + 3u), select(0u, known, row + 3u < f.rows), totals[3]);
 }
 
 // ---- conv2d_grad_weight
