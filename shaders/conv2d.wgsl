@@ -27,7 +27,8 @@
 // channels are fours. `<kernel>_narrow` is for few columns: 256 rows x 4 columns to a group, a row to an invocation,
 // which reads its own row; only the columns go through workgroup memory. Where few tiles would leave the device idle,
 // `splits` groups share the depth of one tile; each writes its sums to a part of its own, and `conv2d_add_splits`, an
-// invocation an element, adds the parts in order. Sums are in f32.
+// invocation an element, adds the parts in order. Sums are in f32, over blocks of 256 depths (1,024 in narrow tiles),
+// which are added in order: errors then grow with the root of some hundreds, however long the depth.
 //
 // Cost of each: 2 N OH OW O KH KW C/groups operations; rows are read once for each 64 columns, columns once for each
 // 64 rows. Positions like (kh, kw, c) are kept as digits and stepped by adding with carry, never by dividing.
@@ -70,6 +71,8 @@ const TILE_COLUMNS = SLICE * FOURS;
 const NARROW_ROWS = 256u;
 const NARROW_COLUMNS = 4u;
 const NARROW_SLICE = 2u * TILE_COLUMNS;
+// Depths whose sums are added up before they join the total.
+const BLOCK = 256u;
 // In the place of a row that is beyond the last.
 const NOWHERE = 0xffffffffu;
 
@@ -86,10 +89,11 @@ fn digits(number: u32, radix: vec2<u32>) -> vec3<u32> {
 
 /// The digits of a sum.
 fn add(left: vec3<u32>, right: vec3<u32>, radix: vec2<u32>) -> vec3<u32> {
-    var sum = left + right;
-    if sum.z >= radix.y { sum = vec3<u32>(sum.x, sum.y + 1u, sum.z - radix.y); }
-    if sum.y >= radix.x { sum = vec3<u32>(sum.x + 1u, sum.y - radix.x, sum.z); }
-    return sum;
+    let sum = left + right;
+    let carry = u32(sum.z >= radix.y);
+    let middle = sum.y + carry;
+    let carry_on = u32(middle >= radix.x);
+    return vec3<u32>(sum.x + carry_on, middle - carry_on * radix.x, sum.z - carry * radix.y);
 }
 
 fn next(position: vec3<u32>, radix: vec2<u32>) -> vec3<u32> {
@@ -331,8 +335,13 @@ fn conv2d(
     var depth = range.x + 4u * block.y;
     var tap = digits(depth, f.x.radix);
     let step = digits(SLICE, f.x.radix);
+    var totals = mat4x4<f32>();
     var sums = mat4x4<f32>();
     for (var slice = range.x; slice < range.y; slice += SLICE) {
+        if (slice - range.x) % BLOCK == 0u {
+            totals += sums;
+            sums = mat4x4<f32>();
+        }
         var carried: mat4x4<f32>;
         if of_rows {
             carried = by_depth(
@@ -356,6 +365,7 @@ fn conv2d(
         tap = add(tap, step, f.x.radix);
     }
 
+    sums += totals;
     let i = own.row * TILE + 4u * (lane / FOURS);
     let j = own.column * TILE + 4u * (lane % FOURS);
     let here = within(j, columns);
@@ -387,8 +397,9 @@ fn conv2d_narrow(
 
     var tap = digits(range.x, f.x.radix);
     let step = digits(4u, f.x.radix);
-    var sums = vec4<f32>();
+    var totals = vec4<f32>();
     for (var slice = range.x; slice < range.y; slice += NARROW_SLICE) {
+        var sums = vec4<f32>();
         workgroupBarrier();
         for (var d = lane; d < NARROW_SLICE; d += 256u) {
             let at = (own.group * columns + column) * f.depth + slice + d;
@@ -407,9 +418,10 @@ fn conv2d_narrow(
             sums = add_four(sums, x, d);
             tap = add(tap, step, f.x.radix);
         }
+        totals += sums;
     }
     if row < rows {
-        write_four(own.split * run.elements + row * p.out_channels + own.group * columns + column, here, sums);
+        write_four(own.split * run.elements + row * p.out_channels + own.group * columns + column, here, totals);
     }
 }
 
@@ -564,8 +576,13 @@ fn conv2d_grad_input(
     var depth = range.x + 4u * block.y;
     var tap = digits(depth, f.g.radix);
     let step = digits(SLICE, f.g.radix);
+    var totals = mat4x4<f32>();
     var sums = mat4x4<f32>();
     for (var slice = range.x; slice < range.y; slice += SLICE) {
+        if (slice - range.x) % BLOCK == 0u {
+            totals += sums;
+            sums = mat4x4<f32>();
+        }
         var carried: mat4x4<f32>;
         if of_rows {
             carried = by_depth(
@@ -593,6 +610,7 @@ fn conv2d_grad_input(
         tap = add(tap, step, f.g.radix);
     }
 
+    sums += totals;
     let i = own.row * TILE + 4u * (lane / FOURS);
     let j = own.column * TILE + 4u * (lane % FOURS);
     let here = within(j, columns);
@@ -626,8 +644,9 @@ fn conv2d_grad_input_narrow(
 
     var tap = digits(range.x, f.g.radix);
     let step = digits(4u, f.g.radix);
-    var sums = vec4<f32>();
+    var totals = vec4<f32>();
     for (var slice = range.x; slice < range.y; slice += NARROW_SLICE) {
+        var sums = vec4<f32>();
         workgroupBarrier();
         for (var d = lane; d < NARROW_SLICE; d += 256u) {
             let at = phase_weight(f, digits(slice + d, f.g.radix), f.g.first) + column;
@@ -640,9 +659,10 @@ fn conv2d_grad_input_narrow(
             sums = add_four(sums, g, d);
             tap = add(tap, step, f.g.radix);
         }
+        totals += sums;
     }
     if row < f.rows {
-        write_four(own.split * run.elements + phase_pixel(f, row) + own.group * columns + column, here, sums);
+        write_four(own.split * run.elements + phase_pixel(f, row) + own.group * columns + column, here, totals);
     }
 }
 
@@ -719,8 +739,13 @@ fn conv2d_grad_weight(
     var depth = range.x + 4u * block.y;
     var output = digits(depth, radix);
     let step = digits(SLICE, radix);
+    var totals = mat4x4<f32>();
     var sums = mat4x4<f32>();
     for (var slice = range.x; slice < range.y; slice += SLICE) {
+        if (slice - range.x) % BLOCK == 0u {
+            totals += sums;
+            sums = mat4x4<f32>();
+        }
         var carried: mat4x4<f32>;
         let left = within(depth, range.y);
         if of_rows {
@@ -749,7 +774,7 @@ fn conv2d_grad_weight(
     }
 
     // A weight lies along the rows.
-    let by_column = transpose(sums);
+    let by_column = transpose(totals + sums);
     let i = own.row * TILE + 4u * (lane / FOURS);
     let j = own.column * TILE + 4u * (lane % FOURS);
     let here = within(i, rows);

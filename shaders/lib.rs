@@ -10,11 +10,19 @@ macro_rules! sources {
 }
 belamy_tensor::for_each_kernel!(sources);
 
-/// The WGSL of a family.
+/// Further ways to compute some kernels of a family, for adapters that have what they need: `<family>.<variant>`, and
+/// its WGSL. Its entry points are `<kernel>_<variant>`.
+pub const VARIANTS: &[(&str, &str)] = &[
+    ("matmul.software", include_str!("matmul.software.wgsl")),
+    ("conv2d.software", include_str!("conv2d.software.wgsl")),
+];
+
+/// The WGSL of a family, or of one of its variants.
 ///
 /// ```
 /// assert!(belamy_shaders::source("matmul").is_some_and(|text| text.contains("fn matmul(")));
+/// assert!(belamy_shaders::source("matmul.software").is_some());
 /// ```
-pub fn source(family: &str) -> Option<&'static str> {
-    SOURCES.iter().find(|(name, _)| *name == family).map(|(_, text)| *text)
+pub fn source(name: &str) -> Option<&'static str> {
+    SOURCES.iter().chain(VARIANTS).find(|(known, _)| *known == name).map(|(_, text)| *text)
 }

@@ -7,7 +7,8 @@
 // of 32 through workgroup memory: of each slice an invocation carries one block of 4 x 4 there, the first 128 of A and
 // the others of B, reading four neighbours in memory at once where the extents allow it. Where few tiles would leave
 // the device idle, `splits` groups share the K of one tile; each writes its sums to a part of its own, and
-// `matmul_add_splits`, an invocation an element, adds the parts in order. Sums are in f32.
+// `matmul_add_splits`, an invocation an element, adds the parts in order. Sums are in f32, over blocks of 256 depths,
+// which are added in order: errors then grow with the root of some hundreds, however long the depth.
 //
 // Cost: 2 B M N K operations; A is read once for each 64 columns, B once for each 64 rows.
 
@@ -34,6 +35,8 @@ struct Run { elements: u32, pass_0: u32, pass_1: u32, pass_2: u32, params: Matmu
 const TILE = 64u;
 const SLICE = 32u;
 const FOURS = TILE / 4u;
+// Depths whose sums are added up before they join the total.
+const BLOCK = 256u;
 // Where in `tiles` B begins.
 const TILE_B = SLICE * FOURS;
 
@@ -174,8 +177,13 @@ fn matmul(
 
     let row = lane / FOURS;
     let column = lane % FOURS;
+    var totals = mat4x4<f32>();
     var sums = mat4x4<f32>();
     for (var depth = begin; depth < end; depth += SLICE) {
+        if (depth - begin) % BLOCK == 0u {
+            totals += sums;
+            sums = mat4x4<f32>();
+        }
         let carried = fetch(o, carried_lane, depth + 4u * block.y);
         // Everyone is done with the slice before.
         workgroupBarrier();
@@ -187,6 +195,7 @@ fn matmul(
         sums = multiply(sums, row, column);
     }
 
+    sums += totals;
     let i = first_row + 4u * row;
     let j = first_column + 4u * column;
     let count = within(j, n);

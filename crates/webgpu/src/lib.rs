@@ -4,7 +4,9 @@
 //! |---|---|
 //! | [`WebGpu`] | the backend: one adapter, opened |
 //! | [`adapter`] | which adapters this machine has |
+//! | [`Products`] | in which of several ways matrices and convolutions are multiplied |
 //! | `memory` | buffers that go back to a pool, with canaries around them in tests |
+//! | `textures` | operands as textures, where an adapter reads them so faster |
 //! | `recorder` | launches, collected and submitted together |
 //! | `pipelines` | shaders compiled at first use, bind groups kept |
 //! | `cache` | compiled shaders on disk |
@@ -24,7 +26,10 @@ mod kernels;
 mod memory;
 mod pipelines;
 mod recorder;
+mod textures;
 mod uniforms;
+
+pub use kernels::variant::Products;
 
 use adapter::ready;
 use belamy_tensor::{Backend, Buffer, Call, DType, Device, DeviceId, Error, ErrorKind, Result};
@@ -37,6 +42,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use textures::Textures;
 
 /// How a device is opened. [`Default`] is what programs want.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +62,9 @@ pub struct Options {
     pub most_groups: Option<u32>,
     /// Bytes that all buffers may take together, where that is to be less than the adapter has.
     pub memory: Option<u64>,
+    /// How products are computed, where that is not to follow from the adapter: for tests and for comparisons. Opening
+    /// fails where the adapter lacks what it needs.
+    pub products: Option<Products>,
 }
 
 /// What a device has done so far, to see that a repeated step costs no more than it must.
@@ -89,6 +98,7 @@ pub struct WebGpu {
     most_groups: u32,
     /// Whether kernels may bind [`kernels::WIDE`] buffers.
     wide: bool,
+    products: Products,
     pool: Arc<Pool>,
     state: Mutex<State>,
     faults: Arc<Faults>,
@@ -98,6 +108,7 @@ pub struct WebGpu {
 #[derive(Debug)]
 struct State {
     pipelines: Pipelines,
+    textures: Textures,
     recorder: Recorder,
     counters: Counters,
     /// Dispatches by entry point.
@@ -139,11 +150,19 @@ impl WebGpu {
         let refuse = |message| Error::new(ErrorKind::Device { device: id, message });
         let adapter = adapter::choose(options.index).map_err(refuse)?;
         let limits = adapter.limits();
+        let products = match options.products {
+            Some(products) if products.can_run_on(&adapter) => products,
+            Some(products) => {
+                let name = adapter.get_info().name;
+                return Err(refuse(format!("{name} lacks what {products:?} products need")));
+            }
+            None => Products::best_on(&adapter),
+        };
         let wide_limits = wgpu::Limits {
             max_storage_buffers_per_shader_stage: kernels::WIDE,
             // And the parameters.
             max_buffers_and_acceleration_structures_per_shader_stage: kernels::WIDE + 1,
-            ..wgpu::Limits::default()
+            ..products.limits()
         };
         let wide = !options.portable && wide_limits.check_limits(&limits);
         // The default limits are what the shaders are written for, but for the wide ones; sizes of memory follow the
@@ -153,12 +172,12 @@ impl WebGpu {
             max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
             ..match wide {
                 true => wide_limits,
-                false => wgpu::Limits::default(),
+                false => products.limits(),
             }
         };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("belamy"),
-            required_features: Cache::feature(&adapter),
+            required_features: products.features() | Cache::feature(&adapter),
             required_limits,
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
@@ -181,9 +200,19 @@ impl WebGpu {
         let most_groups = options.most_groups.unwrap_or(kernels::MOST_GROUPS);
         let most_groups = most_groups.clamp(1, kernels::MOST_GROUPS);
         let pool = Pool::new(options.canaries, options.memory.unwrap_or(u64::MAX));
-        let (counters, dispatches) = (Counters::default(), BTreeMap::new());
-        let state = Mutex::new(State { pipelines, recorder, counters, dispatches });
-        Ok(WebGpu { id, device, queue, largest, most_groups, wide, pool, state, faults })
+        let state = Mutex::new(State {
+            pipelines,
+            textures: Textures::default(),
+            recorder,
+            counters: Counters::default(),
+            dispatches: BTreeMap::new(),
+        });
+        Ok(WebGpu { id, device, queue, largest, most_groups, wide, products, pool, state, faults })
+    }
+
+    /// How products are computed on this device.
+    pub fn products(&self) -> Products {
+        self.products
     }
 
     /// What the device has done so far.

@@ -77,13 +77,16 @@ impl Storage {
     /// What kernels are bound to: all of the numbers; in tests the canary behind them too, so that what reads beyond
     /// the end is seen.
     pub(crate) fn binding(&self) -> wgpu::BindingResource<'_> {
-        let block = self.block();
-        let size = block.bytes + if self.pool.canaries { CANARY } else { 0 };
         wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-            buffer: &block.buffer,
+            buffer: &self.block().buffer,
             offset: self.start(),
-            size: wgpu::BufferSize::new(size),
+            size: wgpu::BufferSize::new(self.readable()),
         })
+    }
+
+    /// How many bytes that are, from `start` on.
+    pub(crate) fn readable(&self) -> u64 {
+        self.block().bytes + if self.pool.canaries { CANARY } else { 0 }
     }
 
     /// Lets go of a buffer that could not be had: the pool must not hand it out again.

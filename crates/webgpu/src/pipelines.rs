@@ -2,6 +2,7 @@
 
 use crate::cache::Cache;
 use crate::memory::Storage;
+use crate::textures::Texture;
 use crate::uniforms::BLOCK;
 use std::collections::HashMap;
 
@@ -12,23 +13,34 @@ const WIDE: [u32; 2] = [32, 48];
 /// Bind groups that are kept; more mean that the program has moved on to other shapes.
 const MOST_BIND_GROUPS: usize = 1 << 14;
 
+/// Through what an entry point reads, and how many buffers it may bind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Reads {
+    /// Buffers, of which there are no more than any adapter binds.
+    Buffers,
+    /// Buffers, of which there are more.
+    ManyBuffers,
+    /// Textures that the buffers were copied to.
+    Textures,
+}
+
 /// How many buffers an entry point reads and writes, and where among the bindings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Arity {
     inputs: usize,
     outputs: usize,
-    wide: bool,
+    reads: Reads,
 }
 
 impl Arity {
-    /// Of an entry point with so many buffers, bound where wide ones have them or where all others do.
-    pub(crate) fn new(inputs: usize, outputs: usize, wide: bool) -> Arity {
-        Arity { inputs, outputs, wide }
+    /// Of an entry point that reads and writes so many.
+    pub(crate) fn new(inputs: usize, outputs: usize, reads: Reads) -> Arity {
+        Arity { inputs, outputs, reads }
     }
 
     /// Where outputs begin, and where the parameters are.
     fn places(self) -> [u32; 2] {
-        if self.wide { WIDE } else { PORTABLE }
+        if self.reads == Reads::ManyBuffers { WIDE } else { PORTABLE }
     }
 }
 
@@ -74,6 +86,15 @@ impl Pipelines {
             let storage = |read_only| wgpu::BufferBindingType::Storage { read_only };
             let mut entries: Vec<_> =
                 (0..inputs).map(|input| entry(input, storage(true), false)).collect();
+            if arity.reads == Reads::Textures {
+                for entry in &mut entries {
+                    entry.ty = wgpu::BindingType::Texture {
+                        sample_type: wgpu::TextureSampleType::Float { filterable: false },
+                        view_dimension: wgpu::TextureViewDimension::D2,
+                        multisampled: false,
+                    };
+                }
+            }
             entries.extend(
                 (0..outputs).map(|output| entry(first_output + output, storage(false), false)),
             );
@@ -91,7 +112,8 @@ impl Pipelines {
         })
     }
 
-    /// The pipeline of an entry point of a family's shader; and whether it had to be compiled.
+    /// The pipeline of an entry point of a shader, which has its family's or its variant's name; and whether it had to
+    /// be compiled.
     pub(crate) fn pipeline(
         &mut self,
         device: &wgpu::Device,
@@ -133,28 +155,37 @@ impl Pipelines {
         self.bind_groups.clear();
     }
 
-    /// The bind group of these buffers; and whether it had to be made.
+    /// The bind group of these buffers, or of these textures in the inputs' place; and whether it had to be made.
     pub(crate) fn bind_group(
         &mut self,
         device: &wgpu::Device,
         arity: Arity,
         inputs: &[&Storage],
+        textures: Option<&[Texture]>,
         outputs: &[&Storage],
         uniforms: &wgpu::Buffer,
     ) -> (wgpu::BindGroup, bool) {
         let [first_output, parameters] = arity.places();
-        let key = (arity, inputs.iter().chain(outputs).map(|storage| storage.id()).collect());
+        let of_input = |place: usize| match textures {
+            Some(textures) => {
+                let Texture { id, view, .. } = &textures[place];
+                (*id, wgpu::BindingResource::TextureView(view))
+            }
+            None => (inputs[place].id(), inputs[place].binding()),
+        };
+        let input_ids = (0..inputs.len()).map(|place| of_input(place).0);
+        let key = (arity, input_ids.chain(outputs.iter().map(|storage| storage.id())).collect());
         if let Some(bind_group) = self.bind_groups.get(&key) {
             return (bind_group.clone(), false);
         }
         if self.bind_groups.len() >= MOST_BIND_GROUPS {
             self.bind_groups.clear();
         }
-        let input = inputs.iter().zip(0..);
-        let output = outputs.iter().zip(first_output..);
+        let input = (0..inputs.len()).map(|place| of_input(place).1).zip(0..);
+        let output = outputs.iter().map(|storage| storage.binding()).zip(first_output..);
         let mut entries: Vec<_> = input
             .chain(output)
-            .map(|(storage, binding)| wgpu::BindGroupEntry { binding, resource: storage.binding() })
+            .map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource })
             .collect();
         entries.push(wgpu::BindGroupEntry {
             binding: parameters,

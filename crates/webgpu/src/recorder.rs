@@ -1,6 +1,7 @@
 //! Launches, collected and submitted together: the device is fed by few large batches instead of many small ones.
 
 use crate::memory::Storage;
+use crate::textures::Fill;
 use crate::uniforms::BLOCK;
 
 /// Blocks of parameters in a batch at most, which is nearly its dispatches. Long enough to make submitting cheap, short
@@ -18,6 +19,8 @@ pub(crate) struct Dispatch {
     pub(crate) bind_group: wgpu::BindGroup,
     /// How many groups along x and y.
     pub(crate) groups: [u32; 2],
+    /// What goes to textures before.
+    pub(crate) fills: Vec<Fill>,
 }
 
 /// What is done with some of the batch's blocks.
@@ -91,27 +94,31 @@ impl Recorder {
             queue.write_buffer(&self.uniforms, 0, &self.blocks);
         }
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let is_write = |work: &Work| matches!(work, Work::Write(..));
-        for run in self.work.chunk_by(|(a, _), (b, _)| is_write(a) == is_write(b)) {
-            let mut pass = None;
-            for (work, block) in run {
-                match work {
-                    Work::Write(buffer, start, bytes) => {
-                        let from = *block as u64;
-                        encoder.copy_buffer_to_buffer(&self.uniforms, from, buffer, *start, *bytes);
+        let mut pass = None;
+        for (work, block) in &self.work {
+            // Copies stand between passes.
+            match work {
+                Work::Write(buffer, start, bytes) => {
+                    pass = None;
+                    let from = *block as u64;
+                    encoder.copy_buffer_to_buffer(&self.uniforms, from, buffer, *start, *bytes);
+                }
+                Work::Dispatch(dispatch) => {
+                    if !dispatch.fills.is_empty() {
+                        pass = None;
+                        dispatch.fills.iter().for_each(|fill| fill.encode(&mut encoder));
                     }
-                    Work::Dispatch(dispatch) => {
-                        let pass = pass.get_or_insert_with(|| {
-                            let descriptor = wgpu::ComputePassDescriptor::default();
-                            encoder.begin_compute_pass(&descriptor).forget_lifetime()
-                        });
-                        pass.set_pipeline(&dispatch.pipeline);
-                        pass.set_bind_group(0, &dispatch.bind_group, &[*block as u32]);
-                        pass.dispatch_workgroups(dispatch.groups[0], dispatch.groups[1], 1);
-                    }
+                    let pass = pass.get_or_insert_with(|| {
+                        let descriptor = wgpu::ComputePassDescriptor::default();
+                        encoder.begin_compute_pass(&descriptor).forget_lifetime()
+                    });
+                    pass.set_pipeline(&dispatch.pipeline);
+                    pass.set_bind_group(0, &dispatch.bind_group, &[*block as u32]);
+                    pass.dispatch_workgroups(dispatch.groups[0], dispatch.groups[1], 1);
                 }
             }
         }
+        drop(pass);
         self.work.clear();
         self.blocks.clear();
         encoder

@@ -1,12 +1,12 @@
 //! Every shader as text, without a device: that it is valid WGSL within WebGPU's default limits, and that it means by
 //! bindings, parameters and shared functions what Rust and the other shaders mean.
 
-use belamy_shaders::SOURCES;
+use belamy_shaders::{SOURCES, VARIANTS};
 use belamy_tensor::kernel::{KernelId, Layout};
 use naga::valid::{Capabilities, FunctionInfo, ModuleInfo, ValidationFlags, Validator};
 use naga::{
-    AddressSpace, ArraySize, EntryPoint, GlobalVariable, Handle, Module, Scalar, ScalarKind,
-    StorageAccess, StructMember, TypeInner, VectorSize,
+    AddressSpace, ArraySize, EntryPoint, GlobalVariable, Handle, ImageClass, Module, Scalar,
+    ScalarKind, StorageAccess, StructMember, TypeInner, VectorSize,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,8 +33,14 @@ impl Shader {
     fn parse(family: &'static str, source: &'static str) -> Result<Shader, String> {
         let module = naga::front::wgsl::parse_str(source)
             .map_err(|error| format!("{family}.wgsl:\n{}", error.emit_to_string(source)))?;
-        // No capability: WebGPU's default features alone.
-        let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        // No capability but a variant's: WebGPU's default features alone.
+        let (family, capabilities) = match family.split_once('.') {
+            Some((family, "software")) => (family, Capabilities::SUBGROUP),
+            _ => (family, Capabilities::empty()),
+        };
+        let info = Validator::new(ValidationFlags::all(), capabilities)
+            .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+            .subgroup_operations(naga::valid::SubgroupOperationSet::all())
             .validate(&module)
             .map_err(|error| format!("{family}.wgsl:\n{}", error.emit_to_string(source)))?;
         Ok(Shader { family, source, module, info })
@@ -57,9 +63,14 @@ impl Shader {
     }
 }
 
+/// Every family's text, and every variant's.
+fn texts() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    SOURCES.iter().chain(VARIANTS)
+}
+
 /// Every shader that is valid WGSL; that all are is a test of its own.
 fn shaders() -> Vec<Shader> {
-    SOURCES.iter().filter_map(|(family, source)| Shader::parse(family, source).ok()).collect()
+    texts().filter_map(|(family, source)| Shader::parse(family, source).ok()).collect()
 }
 
 /// Collects what is wrong, so that one run shows all of it.
@@ -87,7 +98,7 @@ fn kernel_of(family: &str, entry: &str) -> Option<KernelId> {
 
 #[test]
 fn every_shader_is_valid() {
-    let parsed = SOURCES.iter().map(|(family, source)| Shader::parse(family, source));
+    let parsed = texts().map(|(family, source)| Shader::parse(family, source));
     report(parsed.filter_map(Result::err).collect());
 }
 
@@ -194,6 +205,13 @@ fn wrong_bindings(shader: &Shader) -> Vec<String> {
                         && (outputs..parameters).contains(&number)
                 }
                 AddressSpace::Uniform => number == parameters,
+                // A variant may read an input through a texture.
+                AddressSpace::Handle => {
+                    let class = ImageClass::Sampled { kind: ScalarKind::Float, multi: false };
+                    let inner = shader.inner(variable.ty);
+                    number < outputs
+                        && matches!(inner, TypeInner::Image { class: found, .. } if *found == class)
+                }
                 _ => false,
             };
             if binding.group != 0 || !right {

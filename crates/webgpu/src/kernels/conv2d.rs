@@ -5,7 +5,7 @@
 //! plain products of matrices, and taken as such: no tap then meets padding.
 
 use super::Run;
-use super::matmul::{self, TILE, product};
+use super::matmul::{self, TILE, in_software, product, software_product, software_tiles};
 use belamy_tensor::Result;
 use belamy_tensor::ops::conv2d::Conv2dParams;
 use belamy_tensor::ops::matmul::MatmulParams;
@@ -41,6 +41,27 @@ fn matrix([m, n, k]: [u32; 3], transpose_a: u32, transpose_b: u32) -> MatmulPara
     MatmulParams { batch: 1, m, n, k, transpose_a, transpose_b, batch_stride_a, batch_stride_b }
 }
 
+/// At most this many columns are one narrow tile of a software adapter.
+const SOFTWARE_NARROW_COLUMNS: u32 = 4;
+
+/// Records one of the three as a software adapter computes it, with so many tiles for each group of channels. Entries:
+/// where a group's channels are fours; where they are not; and where those of the rows are, and columns are few.
+fn software(
+    run: &mut Run<'_>,
+    p: &Conv2dParams,
+    [fours, ones, narrow]: [&'static str; 3],
+    [row_channels, columns]: [u32; 2],
+    tiles: u32,
+) -> Result<()> {
+    let entry = match (row_channels % 4, columns % 4) {
+        (0, _) if columns <= SOFTWARE_NARROW_COLUMNS => narrow,
+        (0, 0) => fours,
+        _ => ones,
+    };
+    let inputs = run.inputs;
+    software_product(run, "conv2d.software", entry, inputs, tiles * p.groups)
+}
+
 pub(super) fn conv2d(run: &mut Run<'_>) -> Result<()> {
     let (p, inputs) = (Conv2dParams::decode(&run.params), run.inputs);
     let depth = p.kernel_height * p.kernel_width * (p.in_channels / p.groups);
@@ -48,6 +69,11 @@ pub(super) fn conv2d(run: &mut Run<'_>) -> Result<()> {
         return matmul::multiply(run, matrix([p.batch, p.out_channels, depth], 0, 1), inputs);
     }
     let (rows, columns) = (p.batch * p.out_height * p.out_width, p.out_channels / p.groups);
+    if in_software(run, inputs) {
+        let entries = ["conv2d_software", "conv2d_software_ones", "conv2d_software_narrow"];
+        let channels = [p.in_channels / p.groups, columns];
+        return software(run, &p, entries, channels, software_tiles(rows, columns));
+    }
     let (tile, narrow) = tile(rows, columns);
     let entry = if narrow { "conv2d_narrow" } else { "conv2d" };
     let tiles = tiles(rows, columns, tile) * p.groups;
@@ -65,6 +91,15 @@ pub(super) fn conv2d_grad_input(run: &mut Run<'_>) -> Result<()> {
     let rows =
         p.batch * p.in_height.div_ceil(p.stride_height) * p.in_width.div_ceil(p.stride_width);
     let columns = p.in_channels / p.groups;
+    if in_software(run, inputs) {
+        let entries = [
+            "conv2d_grad_input_software",
+            "conv2d_grad_input_software_ones",
+            "conv2d_grad_input_software_narrow",
+        ];
+        let channels = [p.out_channels / p.groups, columns];
+        return software(run, &p, entries, channels, software_tiles(rows, columns) * phases);
+    }
     let taps = p.kernel_height.div_ceil(p.stride_height) * p.kernel_width.div_ceil(p.stride_width);
     let (tile, narrow) = tile(rows, columns);
     let entry = if narrow { "conv2d_grad_input_narrow" } else { "conv2d_grad_input" };
@@ -80,7 +115,16 @@ pub(super) fn conv2d_grad_weight(run: &mut Run<'_>) -> Result<()> {
         let params = matrix([p.out_channels, rows, p.batch], 1, 0);
         return matmul::multiply(run, params, &[output, image]);
     }
-    let tiles = tiles(rows, p.out_channels / p.groups, [TILE; 2]) * p.groups;
+    let columns = p.out_channels / p.groups;
+    if in_software(run, inputs) {
+        // A weight's few columns are not worth a tile of their own: its rows are few too.
+        let wide = "conv2d_grad_weight_software";
+        let fours = (p.in_channels / p.groups) % 4 == 0 && columns % 4 == 0;
+        let entry = if fours { wide } else { "conv2d_grad_weight_software_ones" };
+        let tiles = software_tiles(rows, columns) * p.groups;
+        return software_product(run, "conv2d.software", entry, inputs, tiles);
+    }
+    let tiles = tiles(rows, columns, [TILE; 2]) * p.groups;
     let depth = p.batch * p.out_height * p.out_width;
     product(run, ["conv2d_grad_weight", "conv2d_add_splits"], inputs, tiles, depth)
 }

@@ -1,7 +1,9 @@
 //! `matmul`: a group of invocations owns a tile of y; where tiles are few, several groups share the depth of one.
 
+use super::variant::Products;
 use super::{GROUP, Pass, Run};
 use crate::memory::Storage;
+use crate::textures::Textures;
 use belamy_tensor::Result;
 use belamy_tensor::kernel::KernelId;
 use belamy_tensor::ops::matmul::MatmulParams;
@@ -23,6 +25,15 @@ pub(super) fn matmul(run: &mut Run<'_>) -> Result<()> {
 pub(super) fn multiply(run: &mut Run<'_>, params: MatmulParams, inputs: &[&Storage]) -> Result<()> {
     run.kernel = KernelId::matmul;
     run.params = params.encode();
+    if in_software(run, inputs) {
+        let MatmulParams { batch, m, n, k, transpose_a, transpose_b, .. } = params;
+        // What memory runs along in each operand, and in y.
+        let along = [[k, m][transpose_a as usize], [n, k][transpose_b as usize], n];
+        let fours = along.iter().all(|extent| extent % 4 == 0);
+        let entry = if fours { "matmul_software" } else { "matmul_software_ones" };
+        let groups = software_tiles(m, n) * batch;
+        return software_product(run, "matmul.software", entry, inputs, groups);
+    }
     let tiles = params.m.div_ceil(TILE) * params.n.div_ceil(TILE) * params.batch;
     product(run, ["matmul", "matmul_add_splits"], inputs, tiles, params.k)
 }
@@ -46,6 +57,34 @@ pub(super) fn product(
     run.pass(&Pass { entry, inputs, outputs: &[&parts], elements, words, groups })?;
     let (inputs, groups) = (&[&parts], elements.div_ceil(GROUP));
     run.pass(&Pass { entry: add_splits, inputs, outputs, elements, words, groups })
+}
+
+/// Rows and columns of a software adapter's tile.
+const SOFTWARE_TILE: u32 = 32;
+
+/// Whether this product is computed as [`Products::Software`] says.
+pub(super) fn in_software(run: &Run<'_>, inputs: &[&Storage]) -> bool {
+    run.gpu.products() == Products::Software && Textures::can_hold(inputs)
+}
+
+/// How many tiles of a software adapter a product of `rows` and `columns` has.
+pub(super) fn software_tiles(rows: u32, columns: u32) -> u32 {
+    rows.div_ceil(SOFTWARE_TILE) * columns.div_ceil(SOFTWARE_TILE)
+}
+
+/// Records a product by a software adapter's tiles. Its depth is not split: a processor has few cores to keep busy.
+pub(super) fn software_product(
+    run: &mut Run<'_>,
+    shader: &'static str,
+    entry: &'static str,
+    inputs: &[&Storage],
+    groups: u32,
+) -> Result<()> {
+    let (outputs, elements) = (run.outputs, run.output_elements[0]);
+    run.pass_through_textures(
+        shader,
+        &Pass { entry, inputs, outputs, elements, words: [0; 3], groups },
+    )
 }
 
 /// How many groups share the depth of a tile. It depends on shapes alone, so that sums repeat on every device.

@@ -18,10 +18,11 @@ mod random;
 mod reduce;
 mod resize;
 mod tile;
+pub(crate) mod variant;
 mod view;
 
 use crate::memory::{Lineage, Storage};
-use crate::pipelines::Arity;
+use crate::pipelines::{Arity, Reads};
 use crate::recorder::Dispatch;
 use crate::{State, WebGpu, uniforms};
 use belamy_tensor::Result;
@@ -110,26 +111,48 @@ impl Run<'_> {
 
     /// Records one dispatch.
     pub(crate) fn pass(&mut self, pass: &Pass<'_>) -> Result<()> {
-        self.record(pass, None)
+        self.record(self.kernel.family(), pass, Reads::Buffers, &[])
     }
 
     /// Records one dispatch of an entry point that binds more buffers than WebGPU's default, and is told of so many
     /// lengths: for devices that are `wide`.
     pub(crate) fn wide_pass(&mut self, pass: &Pass<'_>, sizes: &[u32]) -> Result<()> {
-        self.record(pass, Some(sizes))
+        self.record(self.kernel.family(), pass, Reads::ManyBuffers, sizes)
     }
 
-    fn record(&mut self, pass: &Pass<'_>, sizes: Option<&[u32]>) -> Result<()> {
+    /// Records one dispatch of an entry point of the shader `<family>.<variant>`, which reads through textures.
+    pub(crate) fn pass_through_textures(
+        &mut self,
+        shader: &'static str,
+        pass: &Pass<'_>,
+    ) -> Result<()> {
+        self.record(shader, pass, Reads::Textures, &[])
+    }
+
+    fn record(
+        &mut self,
+        shader: &'static str,
+        pass: &Pass<'_>,
+        reads: Reads,
+        sizes: &[u32],
+    ) -> Result<()> {
         let Pass { entry, inputs, outputs, elements, words, groups } = *pass;
         if groups == 0 {
             return Ok(());
         }
-        let State { pipelines, recorder, counters, dispatches } = &mut *self.state;
+        let State { pipelines, textures, recorder, counters, dispatches } = &mut *self.state;
         let device = &self.gpu.device;
-        let arity = Arity::new(inputs.len(), outputs.len(), sizes.is_some());
-        let (pipeline, compiled) = pipelines.pipeline(device, self.kernel.family(), entry, arity);
+        let arity = Arity::new(inputs.len(), outputs.len(), reads);
+        let (pipeline, compiled) = pipelines.pipeline(device, shader, entry, arity);
+        let (mut fills, mut places) = (Vec::new(), None);
+        if reads == Reads::Textures {
+            counters.allocations += textures.prepare(device, inputs);
+            fills = textures.fills(inputs);
+            places = Some(textures.of(inputs.len()));
+        }
         let uniforms = recorder.uniforms();
-        let (bind_group, made) = pipelines.bind_group(device, arity, inputs, outputs, uniforms);
+        let (bind_group, made) =
+            pipelines.bind_group(device, arity, inputs, places, outputs, uniforms);
         counters.pipelines += u64::from(compiled);
         counters.bind_groups += u64::from(made);
         counters.dispatches += 1;
@@ -138,9 +161,8 @@ impl Run<'_> {
         // Equal rows leave the fewest groups without work.
         let groups = [groups.div_ceil(rows), rows];
         let head = [elements, words[0], words[1], words[2]];
-        let block =
-            uniforms::block(head, self.kernel.layout(), &self.params, sizes.unwrap_or_default());
-        if recorder.push(Dispatch { pipeline, bind_group, groups }, block) {
+        let block = uniforms::block(head, self.kernel.layout(), &self.params, sizes);
+        if recorder.push(Dispatch { pipeline, bind_group, groups, fills }, block) {
             self.gpu.flush(self.state);
         }
         Ok(())

@@ -1,0 +1,88 @@
+//! Products in every way that the adapter can compute them: the case table between canaries and with every access
+//! checked, and the rounding of long sums.
+
+use belamy_tensor::ops::matmul::matmul;
+use belamy_tensor::{DType, Device, Shape, Tensor};
+use belamy_tests::plan::{Subject, run};
+use belamy_tests::values::Numbers;
+use belamy_tests::{Mode, ops};
+use belamy_webgpu::{Options, Products};
+use std::io::Write;
+
+const MODES: [Mode; 5] =
+    [Mode::Parity, Mode::ParityGradient, Mode::Reference, Mode::Twice, Mode::Reused];
+
+/// The device, or nothing, said by name. `BELAMY_REQUIRE=webgpu` makes that fail, but for ways that need what few
+/// adapters have.
+fn device(options: Options) -> Option<Device> {
+    match belamy_webgpu::open(options) {
+        Ok(device) => Some(device),
+        Err(error) => {
+            let required = std::env::var("BELAMY_REQUIRE").unwrap_or_default();
+            let required = required.split(',').any(|name| name.trim() == "webgpu");
+            assert!(!required || options.products != Some(Products::Portable), "{error}");
+            let _ = writeln!(std::io::stdout().lock(), "skipped: products, {options:?}: {error}");
+            None
+        }
+    }
+}
+
+fn check(options: Options) {
+    for products in Products::ALL {
+        let options = Options { products: Some(products), ..options };
+        let Some(device) = device(options) else { continue };
+        let mut cases = ops::all_cases();
+        cases.retain(|case| ["matmul", "conv"].iter().any(|op| case.name().starts_with(op)));
+        assert!(cases.len() > 50);
+        let subject = Subject { device, dtypes: vec![DType::F32], threaded: false };
+        let report = run(&cases, &subject, &belamy_cpu::oracle(), &MODES);
+        let _ = writeln!(std::io::stdout().lock(), "\nproducts, {options:?}\n{report}");
+        let failures = report.failures();
+        assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+    }
+}
+
+#[test]
+fn every_way_agrees_with_the_oracle_unchecked_between_canaries() {
+    check(Options { canaries: true, ..Options::default() });
+}
+
+#[test]
+fn every_way_agrees_with_the_oracle_with_every_access_checked() {
+    check(Options { checked: true, ..Options::default() });
+}
+
+/// Normally distributed numbers, the same on every device.
+fn normal(shape: &[usize], device: &Device) -> Tensor {
+    let values = Numbers::new("long sums", &format!("{shape:?}")).normals(shape.iter().product());
+    Tensor::from_f64(&values, Shape::new(shape).unwrap(), DType::F32, device).unwrap()
+}
+
+/// The root of the mean squared error, in units of the last place of the root of the mean squared value.
+fn rounding(got: &Tensor, want: &Tensor) -> f64 {
+    let (got, want) = (got.to_f64().unwrap(), want.to_f64().unwrap());
+    let error: f64 = got.iter().zip(&want).map(|(got, want)| (got - want).powi(2)).sum();
+    let size: f64 = want.iter().map(|want| want.powi(2)).sum();
+    (error / size).sqrt() / f64::from(f32::EPSILON)
+}
+
+/// A sum of normal terms in one chain is wrong by about 0.2 units times the root of half its length: 18 units for 16,384
+/// terms, 2.3 for blocks of 256.
+#[test]
+fn long_sums_round_as_their_blocks_do() {
+    let oracle = belamy_cpu::oracle();
+    for products in Products::ALL {
+        let options = Options { products: Some(products), ..Options::default() };
+        let Some(device) = device(options) else { continue };
+        let errors = [256, 16_384].map(|k| {
+            let on = |device: &Device| {
+                let (a, b) = (normal(&[16, k], device), normal(&[k, 20], device));
+                matmul(&a, &b, false, false).unwrap()
+            };
+            rounding(&on(&device), &on(&oracle))
+        });
+        let line = format!("{products:?} products of depths 256, 16384 are wrong by {errors:.2?}");
+        let _ = writeln!(std::io::stdout().lock(), "{line} units in the last place");
+        assert!(!errors.iter().any(|error| !(*error <= 5.0)), "{line}");
+    }
+}
