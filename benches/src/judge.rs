@@ -277,6 +277,8 @@ fn is_exact(kernel: KernelId) -> bool {
             | KernelId::integers
             | KernelId::shuffled_indices
             | KernelId::count_non_finite
+            | KernelId::fill
+            | KernelId::advance_counter
     )
 }
 
@@ -299,9 +301,9 @@ fn bounds(launch: &Launch, want: &[Vec<f64>], oracle: &Device) -> Result<Vec<Bou
     let plain = |terms: f64, values: &Vec<f64>| Bound {
         absolute: 16.0 * EPSILON_F32 * terms.sqrt() * peak(values) + tiny,
     };
-    let ratio = |values: usize| {
-        launch.inputs[0].elements as f64 / launch.outputs[values].elements.max(1) as f64
-    };
+    // A constant has no operands.
+    let first = launch.inputs.first().map_or(1, |input| input.elements) as f64;
+    let ratio = |place: usize| first / launch.outputs[place].elements.max(1) as f64;
     Ok(match launch.kernel {
         KernelId::matmul
         | KernelId::conv2d
