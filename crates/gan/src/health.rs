@@ -354,7 +354,7 @@ impl Monitor {
     fn collapse(&self) -> Option<String> {
         let low = |variety: &Variety| match *variety {
             // A number that is none is no variety.
-            Variety::Distance(share) => !(share >= COLLAPSED_VARIETY),
+            Variety::Distance(share) => share.is_nan() || share < COLLAPSED_VARIETY,
             Variety::Modes { covered, classes } => {
                 covered as f64 <= COLLAPSED_MODES * classes.max(1) as f64
             }
