@@ -188,9 +188,14 @@ impl Verdict {
     }
 
     /// What to try, from "How to train a GAN" (Chintala et al. 2016) and the lectures; empty where nothing is wrong.
-    pub fn hack(self) -> &'static str {
+    ///
+    /// What is done already, smoothed labels, is not advised.
+    pub fn hack(self, labels: &Labels) -> &'static str {
         match self {
             Verdict::TooEarly | Verdict::Balanced => "",
+            Verdict::DiscriminatorTooStrong if labels.real < 1.0 => {
+                "flip a few of its labels (--set labels.flip=0.05), slow it down (a smaller discriminator_optimizer.learning_rate), or give it more dropout"
+            }
             Verdict::DiscriminatorTooStrong => {
                 "smooth or flip its labels (--set labels.real=0.9, --set labels.flip=0.05), slow it down (a smaller discriminator_optimizer.learning_rate), or give it more dropout"
             }
@@ -284,7 +289,7 @@ impl Monitor {
     pub fn health(&self) -> Health {
         let step = self.readings.back().map_or(0, |reading| reading.step);
         let (verdict, why) = self.judged();
-        Health { step, verdict, why, hack: verdict.hack() }
+        Health { step, verdict, why, hack: verdict.hack(&self.game.labels) }
     }
 
     fn judged(&self) -> (Verdict, String) {
@@ -344,17 +349,19 @@ impl Monitor {
         (Verdict::Balanced, why)
     }
 
-    /// Why the samples have collapsed, if all (at most two) newest measures of their variety say so.
+    /// Why the samples have collapsed, if the newest measures of their variety say so: two of distance, as a generator
+    /// that knows nothing yet draws one grey too, or one of classes.
     fn collapse(&self) -> Option<String> {
         let low = |variety: &Variety| match *variety {
             // A number that is none is no variety.
-            Variety::Distance(share) => !(share >= COLLAPSED_VARIETY),
+            Variety::Distance(share) => share.is_nan() || share < COLLAPSED_VARIETY,
             Variety::Modes { covered, classes } => {
                 covered as f64 <= COLLAPSED_MODES * classes.max(1) as f64
             }
         };
         let newest = self.varieties.back()?;
-        if !self.varieties.iter().all(low) {
+        let alone = self.varieties.len() < 2 && matches!(newest, Variety::Distance(_));
+        if alone || !self.varieties.iter().all(low) {
             return None;
         }
         Some(match newest {

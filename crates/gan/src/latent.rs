@@ -25,7 +25,7 @@ pub fn slerp(a: &[f64], b: &[f64], t: f64) -> Vec<f64> {
     let (norm_a, norm_b) = (norm(a), norm(b));
     let product: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum();
     let angle = (product / (norm_a * norm_b)).clamp(-1.0, 1.0).acos();
-    if !(angle.sin() > 1e-6) {
+    if angle.is_nan() || angle.sin() <= 1e-6 {
         return a.iter().zip(b).map(|(a, b)| (1.0 - t) * a + t * b).collect();
     }
     let radius = (1.0 - t) * norm_a + t * norm_b;

@@ -105,8 +105,8 @@ pub struct Metrics {
     pub accuracy_fake: f64,
     /// The share of fake samples taken for real.
     pub fooling_rate: f64,
-    /// How far samples are from one another, as a share of real ones: [`health::relative_variety`], where a picture is
-    /// drawn.
+    /// How far samples are from one another, as a share of real ones: [`health::relative_variety`], each
+    /// `sample_every` steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variety: Option<f64>,
     /// The verdict on the last lines.
@@ -309,7 +309,8 @@ impl Run {
                 let images = (step - last_line.0) as f64 * self.plan.recipe.batch as f64;
                 last_line = (step, now);
                 let mut metrics = self.metrics(&measures, seconds, images / elapsed)?;
-                if pictured {
+                // Not at the end as such: a run that goes on from there would have a line that an unbroken one has not.
+                if due(self.plan.sample_every) {
                     metrics.variety = self.variety()?;
                 }
                 self.monitor.push(metrics.reading());
