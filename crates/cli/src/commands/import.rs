@@ -5,7 +5,7 @@ use crate::output;
 use belamy_cpu::cpu;
 use belamy_gan::recipe::Recipe;
 use belamy_gan::run::{self, Plan};
-use belamy_gan::{Pair, checkpoint};
+use belamy_gan::{checkpoint, trainer};
 use belamy_nn::weights::{self, Origin};
 use belamy_tensor::DType;
 use belamy_tensor::ops::finite::count_non_finite;
@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     /// The run's folder, new or empty.
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
-    /// generator or discriminator; the other starts fresh.
+    /// generator, discriminator or another of the recipe's networks; the rest start fresh.
     #[arg(long, default_value = "generator")]
     network: String,
     /// Set a field of the recipe first: key=value.
@@ -40,14 +40,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let device = cpu();
     let tensors = weights::read(&arguments.file, &device)?;
-    let pair = Pair::new(recipe.clone(), 1, DType::F32, &device)?;
-    let network = match arguments.network.as_str() {
-        "generator" => &pair.generator,
-        "discriminator" => &pair.discriminator,
-        other => {
-            let message = format!("--network {other}: there are generator and discriminator");
-            return Err(Failure::usage(message));
-        }
+    let trainer = trainer::new(recipe.clone(), 1, DType::F32, &device)?;
+    let networks: Vec<_> = trainer.parts().into_iter().map(|part| part.network).collect();
+    let Some(network) = networks.iter().find(|network| network.name() == arguments.network) else {
+        let names: Vec<&str> = networks.iter().map(|network| network.name()).collect();
+        let message = format!("--network {}: there are {}", arguments.network, names.join(" and "));
+        return Err(Failure::usage(message));
     };
     let origin = weights::import(network, tensors)
         .map_err(|error| Failure::new(format!("{}: {error}", arguments.file.display())))?;
@@ -59,7 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let plan = Plan::new(recipe, 1, &device);
     run::claim(&arguments.out, &plan, || {
-        checkpoint::save(&pair, &arguments.out.join("checkpoints"))
+        checkpoint::save(trainer.as_ref(), &arguments.out.join("checkpoints"))
     })?;
     let from = match origin {
         Origin::Belamy => "Belamy",

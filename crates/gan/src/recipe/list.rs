@@ -551,12 +551,7 @@ impl Recipe {
             }
             // The book's data end at 0, its generator's tanh at -1.
             System::CifarDcgan => self.range = ValueRange::Signed,
-            _ => {
-                return Err(Error::recipe(format!(
-                    "recipe {} has no preset \"fixed\", only \"lecture\", which it begins with",
-                    self.name
-                )));
-            }
+            _ => return Err(self.no_preset("fixed")),
         }
         Ok(())
     }
@@ -586,13 +581,13 @@ impl Recipe {
                 self.generator_optimizer = Settings { schedule: drops, ..settings };
                 self.discriminator_optimizer = Settings { learning_rate: 1e-4, ..settings };
             }
-            _ => {
-                return Err(Error::recipe(format!(
-                    "recipe {} has no preset \"narrow\"",
-                    self.name
-                )));
-            }
+            _ => return Err(self.no_preset("narrow")),
         }
         Ok(())
+    }
+
+    fn no_preset(&self, preset: &str) -> Error {
+        let known = [&["lecture"], self.presets()].concat().join(" and ");
+        Error::recipe(format!("recipe {} has no preset {preset:?}, only {known}", self.name))
     }
 }

@@ -571,6 +571,20 @@ mod tests {
         assert!(error.contains("did you mean fixed?"), "{error}");
         let error = Recipe::named("sine").unwrap().set("preset=fixed").unwrap_err().to_string();
         assert!(error.contains("no preset"), "{error}");
+        // What a recipe says of its presets is so, and every one of them is a recipe that can be run.
+        for entry in RECIPES {
+            for preset in ["fixed", "narrow"] {
+                let mut recipe = Recipe::named(entry.name).unwrap();
+                let is_known = recipe.presets().contains(&preset);
+                assert_eq!(
+                    recipe.set(&format!("preset={preset}")).is_ok(),
+                    is_known,
+                    "{}",
+                    entry.name
+                );
+                recipe.check().unwrap();
+            }
+        }
     }
 
     #[test]
