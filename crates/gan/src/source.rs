@@ -8,6 +8,7 @@ use crate::recipe::{RECIPES, Recipe, Source};
 use std::path::Path;
 
 /// What a recipe trains on.
+#[allow(clippy::large_enum_variant, reason = "a run has one")]
 #[derive(Debug, Clone)]
 pub enum Material {
     /// Samples without end, made as they are drawn.
