@@ -13,6 +13,9 @@ pub struct Named {
     pub layer: Box<dyn Layer>,
 }
 
+/// Who is shown a layer's name and result.
+pub type Observe<'a> = dyn FnMut(&str, &Tensor) + 'a;
+
 /// The function of layers in a row, showing each one's name and result to `observe`. Errors name the layer.
 ///
 /// Without an observer a layer and the leaky ReLU behind it are computed together where there is one pass for both.
@@ -20,7 +23,7 @@ pub fn run(
     layers: &[Named],
     x: &Tensor,
     cx: &mut Context,
-    mut observe: Option<&mut dyn FnMut(&str, &Tensor)>,
+    mut observe: Option<&mut Observe<'_>>,
 ) -> Result<Tensor> {
     let mut x = x.clone();
     let mut rest = layers;
