@@ -78,7 +78,7 @@ impl Notes {
             kernel: call.kernel,
             params: call.params,
             inputs: call.inputs.iter().map(|&buffer| buffer.clone()).collect(),
-            outputs: call.outputs.iter().map(|buffer| Extent::from(buffer)).collect(),
+            outputs: call.outputs.iter().map(Extent::from).collect(),
             uses: Vec::new(),
         };
         match self.places.entry(launch.key()) {

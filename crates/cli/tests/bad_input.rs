@@ -30,7 +30,7 @@ fn unknown_words_are_refused_with_the_nearest_real_one() {
     let folder = Folder::new("words");
     let cases: &[(&str, &[&str])] = &[
         ("mnist-mpl", &["mnist-mpl", "did you mean mnist-mlp?"]),
-        ("cyclegan", &["cyclegan", "there are mnist-mlp, sine"]),
+        ("progressive", &["progressive", "there are mnist-mlp, sine"]),
         ("sine --set bacth=3", &["bacth", "did you mean batch?"]),
         (
             "sine --set generator_optimizer.learnin_rate=1",

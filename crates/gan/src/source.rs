@@ -16,7 +16,7 @@ pub enum Material {
     /// A data set.
     Samples(Dataset),
     /// Images of two kinds.
-    Two(Two),
+    Two(Box<Two>),
 }
 
 impl Material {
@@ -44,7 +44,7 @@ impl Material {
 /// Fails when a path is missing where one is needed, given where none is taken, or holds something else.
 pub fn material(recipe: &Recipe, path: Option<&Path>, seed: u64) -> Result<Material> {
     if recipe.source.is_two() {
-        return Ok(Material::Two(two_kinds(recipe, path, seed)?));
+        return Ok(Material::Two(Box::new(two_kinds(recipe, path, seed)?)));
     }
     Ok(load(recipe, path, seed)?.map_or(Material::Endless, Material::Samples))
 }

@@ -13,8 +13,8 @@ pub struct Named {
     pub layer: Box<dyn Layer>,
 }
 
-/// Who is shown each layer's name and result, if anybody.
-pub type Observer<'a> = Option<&'a mut dyn FnMut(&str, &Tensor)>;
+/// Who is shown a layer's name and result.
+pub type Observe<'a> = dyn FnMut(&str, &Tensor) + 'a;
 
 /// The function of layers in a row, showing each one's name and result to `observe`. Errors name the layer.
 ///
@@ -23,7 +23,7 @@ pub fn run(
     layers: &[Named],
     x: &Tensor,
     cx: &mut Context,
-    mut observe: Observer<'_>,
+    mut observe: Option<&mut Observe<'_>>,
 ) -> Result<Tensor> {
     let mut x = x.clone();
     let mut rest = layers;

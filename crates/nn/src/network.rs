@@ -1,7 +1,7 @@
 //! Layers in a row, optionally joined by a conditioning branch.
 
 use crate::initializer::Initializer;
-use crate::layer::{self, Named, Observer};
+use crate::layer::{self, Named, Observe};
 use crate::layers::convolution::Convolution;
 use crate::layers::shape::Interpolation;
 use crate::layers::{
@@ -88,10 +88,10 @@ impl Network {
         x: &Tensor,
         labels: Option<&Tensor>,
         cx: &mut Context,
-        mut observe: Observer<'_>,
+        mut observe: Option<&mut Observe<'_>>,
     ) -> Result<Tensor> {
         let mut run = |layers: &[Named], x: &Tensor, cx: &mut Context| {
-            let observe: Observer<'_> = match &mut observe {
+            let observe: Option<&mut Observe<'_>> = match &mut observe {
                 Some(observe) => Some(&mut **observe),
                 None => None,
             };

@@ -46,10 +46,13 @@ pub fn load(
     channels: usize,
     range: ValueRange,
 ) -> Result<Dataset> {
-    load_some(path, usize::MAX, side, channels, range)
+    let path = path.as_ref();
+    check_size(side, channels)?;
+    let (places, labels) = find(path)?;
+    of_places(path, &places, labels, side, channels, range)
 }
 
-/// As [`load`], of the first `most` images only; one image file will do.
+/// As [`load`], of the first `most` images only and without their classes; one image file will do.
 pub fn load_some(
     path: impl AsRef<Path>,
     most: usize,
@@ -59,15 +62,25 @@ pub fn load_some(
 ) -> Result<Dataset> {
     let path = path.as_ref();
     check_size(side, channels)?;
-    let (mut places, mut labels) = if path.is_file() && is_image(path) {
-        (vec![Place::File(path.to_path_buf())], None)
+    let mut places = if path.is_file() && is_image(path) {
+        vec![Place::File(path.to_path_buf())]
     } else {
-        find(path)?
+        find(path)?.0
     };
     places.truncate(most.max(1));
-    labels.iter_mut().for_each(|labels| labels.truncate(most.max(1)));
+    of_places(path, &places, None, side, channels, range)
+}
+
+fn of_places(
+    path: &Path,
+    places: &[Place],
+    labels: Option<Vec<u32>>,
+    side: usize,
+    channels: usize,
+    range: ValueRange,
+) -> Result<Dataset> {
     check_room(path, places.len(), side * side * channels)?;
-    let images = each(&places, |place| Ok(place.decode()?.square(side, channels)))?.concat();
+    let images = each(places, |place| Ok(place.decode()?.square(side, channels)))?.concat();
     Dataset::from_bytes(&images, &[places.len(), side, side, channels], labels, range)
 }
 
