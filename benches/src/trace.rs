@@ -4,6 +4,7 @@
 //! new recipe, op or kernel is covered as soon as a step launches it.
 
 use crate::describe;
+use crate::judge::{download, upload};
 use crate::training::Training;
 use belamy_gan::{Recipe, Result};
 use belamy_tensor::cost::{Extent, of_launch};
@@ -130,6 +131,16 @@ impl Backend for Tracer {
     }
 }
 
+/// The numbers of a buffer without their signs. A sum is timed and judged on these: some of a step's come to nothing
+/// but rounding, as the gradient of a bias before a normalisation does, and of nothing no kernel can be judged.
+fn magnitudes(device: &Device, buffer: &Buffer) -> belamy_tensor::Result<Buffer> {
+    let mut bytes = download(device, buffer)?;
+    for word in bytes.as_chunks_mut::<4>().0 {
+        *word = f32::from_ne_bytes(*word).abs().to_ne_bytes();
+    }
+    upload(device, buffer.dtype, buffer.elements, &bytes)
+}
+
 /// What is known of a recipe's step once it was traced.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TracedStep {
@@ -181,8 +192,11 @@ impl Trace {
         }
         let noted = std::mem::take(&mut *self.notes()).launches;
         let mut total = Cost::default();
-        for (launch, times) in noted {
+        for (mut launch, times) in noted {
             let cost = launch.cost();
+            if launch.kernel == KernelId::sum && !self.places.contains_key(&launch.key()) {
+                launch.inputs[0] = magnitudes(&self.device, &launch.inputs[0])?;
+            }
             total.flop += cost.flop * u64::from(times);
             total.bytes += cost.bytes * u64::from(times);
             let place = *self.places.entry(launch.key()).or_insert_with(|| {

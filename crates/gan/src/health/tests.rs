@@ -156,7 +156,9 @@ fn one_low_measure_of_variety_is_no_collapse_and_two_are() {
         monitor.push(Reading { step: 500, loss_d, loss_g, variety, ..Reading::default() });
         monitor.health().verdict
     };
-    assert_eq!([push(0.1), push(0.9), push(0.1)], [Verdict::Balanced; 3]);
+    // One line is too early for any verdict.
+    let verdicts = [push(0.1), push(0.9), push(0.1)];
+    assert_eq!(verdicts, [Verdict::TooEarly, Verdict::Balanced, Verdict::Balanced]);
     assert_eq!(push(0.1), Verdict::Collapsing);
     assert_eq!(push(f64::NAN), Verdict::Collapsing);
 }
