@@ -17,7 +17,7 @@ fn json_holds_ceilings_steps_and_kernels() {
     assert_eq!((&step["recipe"], &step["batch"]), (&Value::from("sine"), &Value::from(150)));
     assert_eq!(step["devices"][0]["outcome"], "measured", "{step}");
     let kernels = report["kernels"].as_array().unwrap();
-    for op in ["matmul", "relu", "leaky_relu_grad", "bce_with_logits", "adam", "normal"] {
+    for op in ["matmul", "relu", "leaky_relu_grad", "bce_with_logits_mean", "adam", "normal"] {
         let row = kernels.iter().find(|row| row["op"] == op);
         let cell = &row.unwrap_or_else(|| panic!("{op} has no row"))["devices"][0];
         assert_eq!(cell["outcome"], "measured", "{op}: {cell}");
@@ -58,7 +58,7 @@ fn tables_are_whole_and_plots_are_drawn() {
 #[test]
 fn csv_has_a_line_for_each_work_and_device() {
     let text =
-        succeeds("bench optimizer --csv --recipe sine --device cpu --device oracle --seconds 5");
+        succeeds("bench adam --csv --recipe sine --device cpu --device oracle --seconds 5");
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].starts_with("work,op,kernel,family,shape,"));
     // Two sizes of networks, two devices.
