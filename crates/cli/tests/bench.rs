@@ -57,8 +57,7 @@ fn tables_are_whole_and_plots_are_drawn() {
 
 #[test]
 fn csv_has_a_line_for_each_work_and_device() {
-    let text =
-        succeeds("bench adam --csv --recipe sine --device cpu --device oracle --seconds 5");
+    let text = succeeds("bench adam --csv --recipe sine --device cpu --device oracle --seconds 5");
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].starts_with("work,op,kernel,family,shape,"));
     // Two sizes of networks, two devices.
