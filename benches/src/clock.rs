@@ -1,7 +1,7 @@
 //! Repeats, their median and their spread, by the host's monotonic clock.
 //!
 //! A sample is n launches and one wait for the device, divided by n; n is chosen so that a sample takes at least
-//! [`SAMPLE`], long against the clock's grain and the cost of waiting. With a cold cache n is 1, and between samples
+//! `SAMPLE`, long against the clock's grain and the cost of waiting. With a cold cache n is 1, and between samples
 //! something else goes through the caches.
 
 use serde::Serialize;

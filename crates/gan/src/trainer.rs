@@ -14,7 +14,7 @@
 //!   drawn by counters (seed, stream, step). So a checkpoint needs no random state, a phase (SRGAN's pre-training) is a
 //!   comparison with the step's number, and a bad step can be repeated.
 //! - **Nothing is read back** within a step. Each step leaves a device-side count of numbers that are not finite;
-//!   [`Trainer::verify`] reads the counts when somebody looks, goes back to the state before the first bad step,
+//!   [`Trainer::verify_steps`] reads the counts when somebody looks, goes back to the state before the first bad step,
 //!   repeats the good ones, and repeats the bad one with open eyes to name the first layer or gradient at fault.
 //! - **A rule is written once.** It talks to its networks through a [`Round`](crate::ensemble::Round), which runs
 //!   forward passes, takes gradients and applies them. The same code looks at every value on the way when a bad step is
@@ -89,7 +89,7 @@ pub trait Trainer: fmt::Debug + Send {
     /// The networks' element type.
     fn dtype(&self) -> DType;
 
-    /// One step. Reads nothing back from the device; [`Trainer::verify`] must be called before anything is made of the
+    /// One step. Reads nothing back from the device; [`Trainer::verify_steps`] must be called before anything is made of the
     /// result.
     fn make_step(&mut self, batches: &mut dyn Batches) -> Result<Measures>;
 

@@ -74,7 +74,7 @@ fn compiled_shaders_are_found_again_and_damaged_ones_are_not_looked_at() {
     assert_eq!(used(&folder), 0);
     std::fs::remove_dir(&file).unwrap();
     // A folder that cannot be made.
-    assert_eq!(used(&Path::new("/proc/no/such/folder")), 0);
+    assert_eq!(used(Path::new("/proc/no/such/folder")), 0);
     // Many at once.
     std::thread::scope(|scope| {
         for _ in 0..4 {
