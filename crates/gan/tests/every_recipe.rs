@@ -159,7 +159,6 @@ fn every_recipe_trains_twenty_steps_and_resumes_exactly() {
 }
 
 #[test]
-#[ignore = "58 million weights take a minute and 2 GB"]
 fn letters_failing_trains_twenty_steps_and_resumes_exactly() {
     trains_and_resumes("letters-failing");
 }
