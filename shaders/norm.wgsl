@@ -11,13 +11,13 @@
 //   running_statistics   r <- decay r + (1 - decay) b for each part b in order; variances first times `correction`
 //
 // A workgroup owns a tile: `width` neighbouring channels of one chunk of rows, its 256 invocations standing `width`
-// wide and 256 / width high. Three passes each:
+// wide and 256 / width high. Two passes each:
 //   norm_chunks       mean and squared deviations of each chunk, about the chunk's own mean: nothing cancels
-//   norm_statistics   an invocation a (g, c): chunks merged (Chan, Golub and LeVeque, 1983)
-//   norm              y, tile by tile
-//   norm_grad_chunks  sum g and sum g (x - mean) of each chunk
-//   norm_grad_sums    an invocation a channel: chunks and groups added in order
-//   norm_grad         grad_x, tile by tile
+//   norm              each tile merges its channels' chunks (Chan, Golub and LeVeque, 1983), then y, tile by tile
+//   norm_grad_chunks  sum g and sum g (x - mean) of each chunk, and what the next pass needs of each channel
+//   norm_grad         each tile adds its channels' chunks, then grad_x, tile by tile
+// Every tile of a channel merges the same chunks in the same order, so all agree to the bit; the first writes what all
+// have. That reads C / width numbers a chunk again and saves a dispatch.
 // `running_statistics` has an invocation a channel.
 // All orders depend on shapes alone. Cost: x read three times (twice from cache) and y written once, 10 operations an
 // element; backwards x and h read twice, grad_x written once, 14 operations.
@@ -31,39 +31,31 @@ struct Run { elements: u32, pass_0: u32, pass_1: u32, pass_2: u32, params: NormP
 @group(0) @binding(16) var<uniform> run: Run;
 @group(0) @binding(16) var<uniform> running_run: RunningRun;
 
-// norm_chunks: x -> chunk_mean, chunk_square: [G, chunks, C]
+// norm_chunks: x -> chunks: [G, chunks, C] of (mean, squared deviations)
 @group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(8) var<storage, read_write> chunk_mean_out: array<f32>;
-@group(0) @binding(9) var<storage, read_write> chunk_square_out: array<f32>;
+@group(0) @binding(8) var<storage, read_write> chunk_out: array<vec2<f32>>;
 
-// norm_statistics: chunk_mean, chunk_square -> mean, variance: [G, C]
-@group(0) @binding(0) var<storage, read> chunk_mean: array<f32>;
-@group(0) @binding(1) var<storage, read> chunk_square: array<f32>;
-@group(0) @binding(8) var<storage, read_write> mean_out: array<f32>;
-@group(0) @binding(9) var<storage, read_write> variance_out: array<f32>;
-
-// norm: x, gamma, beta, mean, variance -> y
-@group(0) @binding(1) var<storage, read> gamma: array<f32>;
-@group(0) @binding(2) var<storage, read> beta: array<f32>;
-@group(0) @binding(3) var<storage, read> mean: array<f32>;
-@group(0) @binding(4) var<storage, read> variance: array<f32>;
+// norm: x, chunks, gamma, beta -> y, mean, variance
+@group(0) @binding(1) var<storage, read> chunks_of_x: array<vec2<f32>>;
+@group(0) @binding(2) var<storage, read> gamma: array<f32>;
+@group(0) @binding(3) var<storage, read> beta: array<f32>;
 @group(0) @binding(8) var<storage, read_write> y: array<f32>;
+@group(0) @binding(9) var<storage, read_write> mean_out: array<f32>;
+@group(0) @binding(10) var<storage, read_write> variance_out: array<f32>;
 
-// norm_grad_chunks: x, gamma, beta, mean, variance, h -> chunk sums of g and of g (x - mean): [G, chunks, C]
-@group(0) @binding(5) var<storage, read> h: array<f32>;
+// norm_grad_chunks: x, h, gamma, beta, mean, variance -> chunks: [G, chunks, C] of the sums of g and of g (x - mean),
+// channels: [G, C] of (mean, gamma s, beta, s)
+@group(0) @binding(1) var<storage, read> h: array<f32>;
+@group(0) @binding(4) var<storage, read> mean: array<f32>;
+@group(0) @binding(5) var<storage, read> variance: array<f32>;
+@group(0) @binding(9) var<storage, read_write> channels_out: array<vec4<f32>>;
 
-// norm_grad_sums: the chunks' sums, variance -> grad_gamma, grad_beta: [C], moments: [G, C] of
-// (s^2 1/R sum g (x - mean), 1/R sum g)
-@group(0) @binding(0) var<storage, read> chunk_g: array<f32>;
-@group(0) @binding(1) var<storage, read> chunk_gx: array<f32>;
-@group(0) @binding(2) var<storage, read> sums_variance: array<f32>;
-@group(0) @binding(8) var<storage, read_write> grad_gamma: array<f32>;
-@group(0) @binding(9) var<storage, read_write> grad_beta: array<f32>;
-@group(0) @binding(10) var<storage, read_write> moments_out: array<vec2<f32>>;
-
-// norm_grad: x, gamma, beta, mean, variance, h, moments -> grad_x
-@group(0) @binding(6) var<storage, read> moments: array<vec2<f32>>;
+// norm_grad: x, h, chunks, channels -> grad_x, grad_gamma, grad_beta
+@group(0) @binding(2) var<storage, read> chunks_of_g: array<vec2<f32>>;
+@group(0) @binding(3) var<storage, read> channels: array<vec4<f32>>;
 @group(0) @binding(8) var<storage, read_write> grad_x: array<f32>;
+@group(0) @binding(9) var<storage, read_write> grad_gamma: array<f32>;
+@group(0) @binding(10) var<storage, read_write> grad_beta: array<f32>;
 
 // running_statistics: running and the batch's mean and variance -> the moved ones
 @group(0) @binding(0) var<storage, read> running_mean: array<f32>;
@@ -75,46 +67,64 @@ struct Run { elements: u32, pass_0: u32, pass_1: u32, pass_2: u32, params: NormP
 
 /// What a workgroup's tile covers for one of its invocations.
 struct Tile {
+    /// Whether there is such a channel and such a group.
     owns: bool,
     group: u32,
-    /// The place of this invocation's channel in [G, chunks, C].
-    chunk_place: u32,
+    chunk: u32,
     channel: u32,
+    /// Its rows: each `height`-th of the chunk.
     first: u32,
     end: u32,
     height: u32,
 }
 
+fn chunks_of_group() -> u32 {
+    return (run.params.rows + run.pass_0 - 1u) / run.pass_0;
+}
+
 fn tile(number: u32, lane: u32) -> Tile {
     let p = run.params;
     let width = run.pass_1;
-    let chunks = (p.rows + run.pass_0 - 1u) / run.pass_0;
+    let chunks = chunks_of_group();
     let tiles = (p.channels + width - 1u) / width;
-    let line = number / tiles; // (group, chunk)
-    let chunk = line % chunks;
     var t: Tile;
+    t.group = number / tiles / chunks;
+    t.chunk = number / tiles % chunks;
     t.channel = number % tiles * width + lane % width;
-    t.group = line / chunks;
     t.owns = t.channel < p.channels && t.group < p.groups;
-    t.chunk_place = line * p.channels + t.channel;
-    t.first = chunk * run.pass_0 + lane / width;
-    t.end = select(0u, min(p.rows, (chunk + 1u) * run.pass_0), t.owns);
+    t.first = t.chunk * run.pass_0 + lane / width;
+    t.end = select(0u, min(p.rows, (t.chunk + 1u) * run.pass_0), t.owns);
     t.height = 256u / width;
     return t;
 }
 
-/// Rows of the chunk that a tile is of.
-fn rows_of_chunk(t: Tile, lane: u32) -> f32 {
-    return f32(t.end - (t.first - lane / run.pass_1));
+/// Whether this invocation is the one to write what a tile has for its channel.
+fn speaks(t: Tile, lane: u32) -> bool {
+    return t.owns && lane < run.pass_1;
 }
 
-var<workgroup> partial: array<f32, 256>;
+/// The place in [G, C] of the tile's channel.
+fn channel_place(t: Tile) -> u32 {
+    return t.group * run.params.channels + t.channel;
+}
 
-/// The sum of `value` over the tile's invocations of this one's channel, known to all of them.
-fn sum_of_tile(value: f32, lane: u32) -> f32 {
+/// The place in [G, chunks, C] of the tile's channel in a chunk of its group.
+fn chunk_place(t: Tile, chunk: u32) -> u32 {
+    return (t.group * chunks_of_group() + chunk) * run.params.channels + t.channel;
+}
+
+/// Rows of a chunk of this or any group.
+fn rows_of_chunk(chunk: u32) -> f32 {
+    return f32(min(run.params.rows - chunk * run.pass_0, run.pass_0));
+}
+
+var<workgroup> partial: array<vec2<f32>, 256>;
+
+/// The sums of `values` over the tile's invocations of this one's channel, known to all of them.
+fn sums_of_tile(values: vec2<f32>, lane: u32) -> vec2<f32> {
     let width = run.pass_1;
     workgroupBarrier();
-    partial[lane] = value;
+    partial[lane] = values;
     workgroupBarrier();
     for (var step = 128u / width; step > 0u; step /= 2u) {
         if lane < step * width {
@@ -123,6 +133,10 @@ fn sum_of_tile(value: f32, lane: u32) -> f32 {
         workgroupBarrier();
     }
     return partial[lane % width];
+}
+
+fn sum_of_tile(value: f32, lane: u32) -> f32 {
+    return sums_of_tile(vec2<f32>(value, 0.0), lane).x;
 }
 
 @compute @workgroup_size(256)
@@ -138,46 +152,36 @@ fn norm_chunks(
     for (var row = t.first; row < t.end; row += t.height) {
         sum += x[base + row * channels];
     }
-    let chunk_mean = sum_of_tile(sum, lane) / rows_of_chunk(t, lane);
+    let chunk_mean = sum_of_tile(sum, lane) / rows_of_chunk(t.chunk);
     var square = 0.0;
     for (var row = t.first; row < t.end; row += t.height) {
         let d = x[base + row * channels] - chunk_mean;
         square += d * d;
     }
     let total = sum_of_tile(square, lane);
-    if t.owns && lane < run.pass_1 {
-        chunk_mean_out[t.chunk_place] = chunk_mean;
-        chunk_square_out[t.chunk_place] = total;
+    if speaks(t, lane) {
+        chunk_out[chunk_place(t, t.chunk)] = vec2<f32>(chunk_mean, total);
     }
 }
 
-@compute @workgroup_size(256)
-fn norm_statistics(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = (group.y * groups.x + group.x) * 256u + lane; // (g, c)
-    if i >= run.elements { return; }
-    let p = run.params;
-    let chunks = (p.rows + run.pass_0 - 1u) / run.pass_0;
-    let first = i / p.channels * chunks * p.channels + i % p.channels;
+/// Mean and variance of the tile's channel, from its group's chunks.
+fn merged(t: Tile, lane: u32) -> vec2<f32> {
+    let end = select(0u, chunks_of_group(), t.owns);
     // The mean about the first chunk's, so that a large common part takes no digits.
-    let origin = chunk_mean[first];
+    var origin = 0.0;
+    if t.owns { origin = chunks_of_x[chunk_place(t, 0u)].x; }
     var moved = 0.0;
-    for (var chunk = 1u; chunk < chunks; chunk++) {
-        let rows = f32(min(p.rows - chunk * run.pass_0, run.pass_0));
-        moved += rows * (chunk_mean[first + chunk * p.channels] - origin);
+    for (var chunk = lane / run.pass_1; chunk < end; chunk += t.height) {
+        moved += rows_of_chunk(chunk) * (chunks_of_x[chunk_place(t, chunk)].x - origin);
     }
-    let mean = origin + moved / f32(p.rows);
+    let mean = origin + sum_of_tile(moved, lane) / f32(run.params.rows);
     var square = 0.0;
-    for (var chunk = 0u; chunk < chunks; chunk++) {
-        let rows = f32(min(p.rows - chunk * run.pass_0, run.pass_0));
-        let d = chunk_mean[first + chunk * p.channels] - mean;
-        square += chunk_square[first + chunk * p.channels] + rows * d * d;
+    for (var chunk = lane / run.pass_1; chunk < end; chunk += t.height) {
+        let of_chunk = chunks_of_x[chunk_place(t, chunk)];
+        let d = of_chunk.x - mean;
+        square += of_chunk.y + rows_of_chunk(chunk) * d * d;
     }
-    mean_out[i] = mean;
-    variance_out[i] = square / f32(p.rows);
+    return vec2<f32>(mean, sum_of_tile(square, lane) / f32(run.params.rows));
 }
 
 @compute @workgroup_size(256)
@@ -187,26 +191,25 @@ fn norm(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let t = tile(group.y * groups.x + group.x, lane);
+    let statistics = merged(t, lane);
     if !t.owns { return; }
+    if t.chunk == 0u && speaks(t, lane) {
+        mean_out[channel_place(t)] = statistics.x;
+        variance_out[channel_place(t)] = statistics.y;
+    }
     let channels = run.params.channels;
     let base = t.group * run.params.rows * channels + t.channel;
-    let at = t.group * channels + t.channel;
-    let scale = gamma[t.channel] / sqrt(variance[at] + run.params.epsilon);
+    let scale = gamma[t.channel] / sqrt(statistics.y + run.params.epsilon);
+    let shift = beta[t.channel];
     for (var row = t.first; row < t.end; row += t.height) {
         let i = base + row * channels;
-        let u = (x[i] - mean[at]) * scale + beta[t.channel];
+        let u = (x[i] - statistics.x) * scale + shift;
         y[i] = select(run.params.slope * u, u, u > 0.0);
     }
 }
 
-/// What the backward passes know of a channel: u = scale (x - mean) + shift.
-struct Channel { mean: f32, scale: f32, shift: f32 }
-
-fn channel_of(t: Tile) -> Channel {
-    let at = t.group * run.params.channels + t.channel;
-    let scale = gamma[t.channel] / sqrt(variance[at] + run.params.epsilon);
-    return Channel(mean[at], scale, beta[t.channel]);
-}
+/// What the backward passes know of a channel: u = scale (x - mean) + shift, and s, one over the deviation.
+struct Channel { mean: f32, scale: f32, shift: f32, s: f32 }
 
 /// What the activation passes of a cotangent, at distance d from the mean.
 fn passed(c: Channel, d: f32) -> f32 {
@@ -223,52 +226,24 @@ fn norm_grad_chunks(
     let channels = run.params.channels;
     let base = t.group * run.params.rows * channels + t.channel;
     var c: Channel;
-    if t.owns { c = channel_of(t); }
-    var sum = 0.0;
-    var product = 0.0;
+    if t.owns {
+        let s = 1.0 / sqrt(variance[channel_place(t)] + run.params.epsilon);
+        c = Channel(mean[channel_place(t)], gamma[t.channel] * s, beta[t.channel], s);
+    }
+    var sums = vec2<f32>();
     for (var row = t.first; row < t.end; row += t.height) {
         let i = base + row * channels;
         let d = x[i] - c.mean;
         let g = h[i] * passed(c, d);
-        sum += g;
-        product += g * d;
+        sums += vec2<f32>(g, g * d);
     }
-    let total = sum_of_tile(sum, lane);
-    let total_product = sum_of_tile(product, lane);
-    if t.owns && lane < run.pass_1 {
-        chunk_mean_out[t.chunk_place] = total;
-        chunk_square_out[t.chunk_place] = total_product;
-    }
-}
-
-@compute @workgroup_size(256)
-fn norm_grad_sums(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let channel = (group.y * groups.x + group.x) * 256u + lane;
-    let p = run.params;
-    if channel >= p.channels { return; }
-    let chunks = (p.rows + run.pass_0 - 1u) / run.pass_0;
-    var gammas = 0.0;
-    var betas = 0.0;
-    for (var at_group = 0u; at_group < p.groups; at_group++) {
-        var sum = 0.0;
-        var product = 0.0;
-        for (var chunk = 0u; chunk < chunks; chunk++) {
-            let i = (at_group * chunks + chunk) * p.channels + channel;
-            sum += chunk_g[i];
-            product += chunk_gx[i];
+    let total = sums_of_tile(sums, lane);
+    if speaks(t, lane) {
+        chunk_out[chunk_place(t, t.chunk)] = total;
+        if t.chunk == 0u {
+            channels_out[channel_place(t)] = vec4<f32>(c.mean, c.scale, c.shift, c.s);
         }
-        let i = at_group * p.channels + channel;
-        let s = 1.0 / sqrt(sums_variance[i] + p.epsilon);
-        gammas += product * s;
-        betas += sum;
-        moments_out[i] = vec2<f32>(s * s * product, sum) / f32(p.rows);
     }
-    grad_gamma[channel] = gammas;
-    grad_beta[channel] = betas;
 }
 
 @compute @workgroup_size(256)
@@ -277,17 +252,43 @@ fn norm_grad(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let t = tile(group.y * groups.x + group.x, lane);
+    let number = group.y * groups.x + group.x;
+    let t = tile(number, lane);
+    let p = run.params;
+    var c: Channel;
+    if t.owns {
+        let of_channel = channels[channel_place(t)];
+        c = Channel(of_channel.x, of_channel.y, of_channel.z, of_channel.w);
+    }
+    let end = select(0u, chunks_of_group(), t.owns);
+    var sums = vec2<f32>();
+    for (var chunk = lane / run.pass_1; chunk < end; chunk += t.height) {
+        sums += chunks_of_g[chunk_place(t, chunk)];
+    }
+    let means = sums_of_tile(sums, lane) / f32(p.rows);
+
+    // The first tile of a channel adds up its chunks of all groups.
+    if number < (p.channels + run.pass_1 - 1u) / run.pass_1 {
+        var totals = vec2<f32>();
+        let lines = select(0u, p.groups * chunks_of_group(), t.owns);
+        for (var line = lane / run.pass_1; line < lines; line += t.height) {
+            let s = channels[line / chunks_of_group() * p.channels + t.channel].w;
+            totals += chunks_of_g[line * p.channels + t.channel] * vec2<f32>(1.0, s);
+        }
+        let total = sums_of_tile(totals, lane);
+        if speaks(t, lane) {
+            grad_beta[t.channel] = total.x;
+            grad_gamma[t.channel] = total.y;
+        }
+    }
     if !t.owns { return; }
-    let channels = run.params.channels;
-    let base = t.group * run.params.rows * channels + t.channel;
-    let c = channel_of(t);
-    let moment = moments[t.group * channels + t.channel];
+    let base = t.group * p.rows * p.channels + t.channel;
+    let slope = c.s * c.s * means.y;
     for (var row = t.first; row < t.end; row += t.height) {
-        let i = base + row * channels;
+        let i = base + row * p.channels;
         let d = x[i] - c.mean;
         // The means are taken off first: what is left is often small.
-        grad_x[i] = c.scale * ((h[i] * passed(c, d) - moment.y) - moment.x * d);
+        grad_x[i] = c.scale * ((h[i] * passed(c, d) - means.x) - slope * d);
     }
 }
 

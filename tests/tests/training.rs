@@ -166,8 +166,9 @@ fn replay(name: &str, mut recipe: Recipe, dtype: DType, device: &Device) -> Resu
             .iter()
             .map(|x| x.as_u64().unwrap() as usize)
             .collect();
-        assert_eq!(shape, param.meta().shape.dims(), "{entry}");
-        param.set(Tensor::from_f64(&values, param.meta().shape, dtype, device)?);
+        assert_eq!(shape, param.shape_in_files().dims(), "{entry}");
+        let value = Tensor::from_f64(&values, param.shape_in_files(), dtype, device)?;
+        param.set(param.in_files(&value)?);
     }
 
     let mut worst = Worst::default();
@@ -191,7 +192,7 @@ fn replay(name: &str, mut recipe: Recipe, dtype: DType, device: &Device) -> Resu
     for (entry, param) in listed.iter().zip(trainable) {
         let name = entry["name"].as_str().unwrap();
         let after = format!("after_20/{name}");
-        let values = param.value().to_f64()?;
+        let values = param.in_files(&param.value())?.to_f64()?;
         let norm = recorded.values(&format!("{after}/norm"))[0];
         let stride = entry["sample_stride"].as_u64().unwrap() as usize;
         let sample = recorded.values(&format!("{after}/sample"));

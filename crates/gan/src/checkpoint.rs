@@ -102,18 +102,19 @@ type NamedTensors = Vec<(String, Tensor)>;
 /// The tensors of each file. Fails, naming the first, if one holds a number that is not finite.
 fn contents(trainer: &dyn Trainer, parts: &[Part<'_>]) -> Result<Vec<(String, NamedTensors)>> {
     let file = |stem: &str| format!("{stem}.safetensors");
-    let mut contents: Vec<_> = parts
-        .iter()
-        .map(|part| (file(part.network.name()), weights::of_network(part.network)))
-        .collect();
+    let mut contents = Vec::new();
+    for Part { network, .. } in parts {
+        contents.push((file(network.name()), weights::of_network(network)?));
+    }
     let mut moments = Vec::new();
     for Part { network, optimizer, average } in parts {
         if let Some(average) = average {
-            let names = network.params().into_iter().map(|(name, _)| name);
-            let named = names.zip(average.values().iter().cloned()).collect();
+            let pairs = network.params().into_iter().zip(average.values());
+            let named = pairs.map(|((name, param), value)| Ok((name, param.in_files(value)?)));
+            let named = named.collect::<Result<NamedTensors>>()?;
             contents.push((file(&format!("{}_average", network.name())), named));
         }
-        let named = optimizer.state(network).into_iter();
+        let named = optimizer.state(network)?.into_iter();
         moments.extend(named.map(|(name, tensor)| (format!("{}.{name}", network.name()), tensor)));
     }
     contents.push((file("optimizer"), moments));
@@ -241,13 +242,14 @@ fn load_average(
     let fail = |error: belamy_nn::Error| Error::file(&file, error.to_string());
     let mut tensors = weights::read(&file, device)?;
     let mut values = Vec::new();
-    for ((name, _), old) in network.params().iter().zip(average.values()) {
-        let value = take(&mut tensors, name).map_err(fail)?;
-        if value.meta() != old.meta() {
-            let what = format!("{name} is {}, not {}", value.shape(), old.shape());
+    for (name, param) in network.params() {
+        let value = take(&mut tensors, &name).map_err(fail)?;
+        let wanted = param.shape_in_files();
+        if value.shape() != wanted || value.dtype() != param.meta().dtype {
+            let what = format!("{name} is {}, not {wanted}", value.shape());
             return Err(Error::file(&file, what));
         }
-        values.push(value);
+        values.push(param.in_files(&value)?);
     }
     average.restore(values);
     Ok(())

@@ -86,8 +86,8 @@ fn worst(
     let params = network.params();
     let places = params.iter().enumerate().filter(|(_, (_, param))| param.is_trainable());
     let mut count = 0;
-    for ((place, (name, _)), grad) in places.zip(&grads) {
-        let values = grad.to_f64().unwrap();
+    for ((place, (name, param)), grad) in places.zip(&grads) {
+        let values = param.in_files(grad).unwrap().to_f64().unwrap();
         let sampled: Vec<f64> = values.iter().step_by(golden.stride()).copied().collect();
         compare(name, &sampled, &golden.values(&format!("{case}/gradient/{:02}", place + 1)));
         count += 1;

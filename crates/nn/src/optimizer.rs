@@ -4,7 +4,7 @@
 //! recorded step can be replayed.
 
 use crate::schedule::Schedule;
-use crate::{Error, Network, Result};
+use crate::{Error, Network, Param, Result};
 use belamy_tensor::ops::optimizer::{self, AdamOptions, EpsilonForm, RmspropOptions, SgdOptions};
 use belamy_tensor::ops::random;
 use belamy_tensor::{Graph, Tensor, grad};
@@ -229,21 +229,16 @@ impl Optimizer {
         self.made = None;
     }
 
-    /// The kept tensors with names `<slot>.<parameter>`, for a checkpoint.
-    pub fn state(&self, network: &Network) -> Vec<(String, Tensor)> {
-        let names = trainable_names(network);
-        self.settings
-            .rule
-            .slots()
-            .iter()
-            .zip(&self.state)
-            .flat_map(|(slot, tensors)| {
-                names
-                    .iter()
-                    .zip(tensors)
-                    .map(move |(name, tensor)| (format!("{slot}.{name}"), tensor.clone()))
-            })
-            .collect()
+    /// The kept tensors with names `<slot>.<parameter>`, in the layout of files, for a checkpoint.
+    pub fn state(&self, network: &Network) -> Result<Vec<(String, Tensor)>> {
+        let params = named_trainable(network);
+        let mut state = Vec::new();
+        for (slot, tensors) in self.settings.rule.slots().iter().zip(&self.state) {
+            for ((name, param), tensor) in params.iter().zip(tensors) {
+                state.push((format!("{slot}.{name}"), param.in_files(tensor)?));
+            }
+        }
+        Ok(state)
     }
 
     /// Takes kept tensors back; `take` finds one by name. Fails when a tensor is missing or of another shape.
@@ -253,16 +248,17 @@ impl Optimizer {
         step: u64,
         mut take: impl FnMut(&str) -> Result<Tensor>,
     ) -> Result<()> {
-        let names = trainable_names(network);
+        let params = named_trainable(network);
         for (slot, tensors) in self.settings.rule.slots().iter().zip(&mut self.state) {
-            for (name, tensor) in names.iter().zip(tensors) {
+            for ((name, param), tensor) in params.iter().zip(tensors) {
                 let name = format!("{slot}.{name}");
                 let found = take(&name)?;
-                if found.meta() != tensor.meta() {
-                    let (found, wanted) = (found.shape(), tensor.shape());
+                let wanted = param.shape_in_files();
+                if found.shape() != wanted || found.dtype() != tensor.dtype() {
+                    let found = found.shape();
                     return Err(Error::Weights(format!("{name} is {found}, not {wanted}")));
                 }
-                *tensor = found;
+                *tensor = param.in_files(&found)?;
             }
         }
         self.set_step(step);
@@ -287,11 +283,6 @@ pub fn gradients(loss: &Tensor, network: &Network) -> Result<Vec<Tensor>> {
         .collect()
 }
 
-fn trainable_names(network: &Network) -> Vec<String> {
-    network
-        .params()
-        .into_iter()
-        .filter(|(_, param)| param.is_trainable())
-        .map(|(name, _)| name)
-        .collect()
+fn named_trainable(network: &Network) -> Vec<(String, &Param)> {
+    network.params().into_iter().filter(|(_, param)| param.is_trainable()).collect()
 }

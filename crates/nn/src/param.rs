@@ -1,6 +1,6 @@
 //! Parameters: the only mutable cell in the house.
 
-use belamy_tensor::{Meta, Tensor};
+use belamy_tensor::{Meta, Result, Shape, Tensor};
 use std::sync::{PoisonError, RwLock};
 
 /// Whether gradients move a parameter or the forward pass does.
@@ -20,18 +20,49 @@ pub enum Kind {
 pub struct Param {
     name: &'static str,
     kind: Kind,
+    /// Whether files have its first and last axes the other way round.
+    exchanged: bool,
     value: RwLock<Tensor>,
 }
 
 impl Param {
     /// A weight that starts as `value`.
     pub fn trainable(name: &'static str, value: Tensor) -> Param {
-        Param { name, kind: Kind::Trainable, value: RwLock::new(value.tracked()) }
+        Param::new(name, Kind::Trainable, value.tracked())
     }
 
     /// A running statistic that starts as `value`.
     pub fn buffer(name: &'static str, value: Tensor) -> Param {
-        Param { name, kind: Kind::Buffer, value: RwLock::new(value.detach()) }
+        Param::new(name, Kind::Buffer, value.detach())
+    }
+
+    fn new(name: &'static str, kind: Kind, value: Tensor) -> Param {
+        Param { name, kind, exchanged: false, value: RwLock::new(value) }
+    }
+
+    /// The same weight, kept from now on as `[I, .., O]` where it was `[O, .., I]`, as files go on having it.
+    ///
+    /// A transposed convolution is the adjoint of one that leads back, and this is that one's weight: kept so, no step
+    /// has to exchange its axes, forwards or backwards.
+    pub fn exchanged(self) -> Result<Param> {
+        let value = exchange(&self.value())?.tracked();
+        Ok(Param { exchanged: true, value: RwLock::new(value), ..self })
+    }
+
+    /// The shape that files have it in.
+    pub fn shape_in_files(&self) -> Shape {
+        let mut dims = self.meta().shape.dims().to_vec();
+        if self.exchanged {
+            let last = dims.len() - 1;
+            dims.swap(0, last);
+        }
+        Shape::new(&dims).expect("as many elements as the weight has")
+    }
+
+    /// A tensor of this parameter's shape (its value, its average, a moment) in the layout of files; or, as the
+    /// exchange of two axes undoes itself, one from a file in the parameter's own layout.
+    pub fn in_files(&self, tensor: &Tensor) -> Result<Tensor> {
+        if self.exchanged { exchange(tensor) } else { Ok(tensor.clone()) }
     }
 
     /// The name within its layer: `weight`, `bias`, `running_mean`, ...
@@ -70,4 +101,12 @@ impl Param {
         };
         *self.value.write().unwrap_or_else(PoisonError::into_inner) = value;
     }
+}
+
+/// The tensor with its first and last axes exchanged.
+fn exchange(tensor: &Tensor) -> Result<Tensor> {
+    let mut axes: Vec<usize> = (0..tensor.shape().rank()).collect();
+    let last = axes.len() - 1;
+    axes.swap(0, last);
+    tensor.detach().permute(&axes)
 }

@@ -141,9 +141,13 @@ fn whole<T: TryInto<u32> + Copy>(
     Ok(Tensor::from_slice(&values, shape, device)?)
 }
 
-/// A network's parameters with their full names.
-pub fn of_network(network: &Network) -> Vec<(String, Tensor)> {
-    network.params().into_iter().map(|(name, param)| (name, param.value().detach())).collect()
+/// A network's parameters with their full names, in the layout of files.
+pub fn of_network(network: &Network) -> Result<Vec<(String, Tensor)>> {
+    network
+        .params()
+        .into_iter()
+        .map(|(name, param)| Ok((name, param.in_files(&param.value().detach())?)))
+        .collect()
 }
 
 /// Puts named tensors into a network. Fails, changing nothing, unless names and shapes are exactly the network's.
@@ -165,13 +169,13 @@ pub fn into_network(network: &Network, mut tensors: BTreeMap<String, Tensor>) ->
 }
 
 fn fitted(name: &str, param: &Param, tensor: Tensor) -> Result<Tensor> {
-    let meta = param.meta();
-    if tensor.shape() != meta.shape || !tensor.dtype().is_float() {
-        let (found, wanted) = (tensor.meta(), meta.shape);
+    let wanted = param.shape_in_files();
+    if tensor.shape() != wanted || !tensor.dtype().is_float() {
+        let found = tensor.meta();
         let what = format!("{name} is {} {}, not {wanted}", found.shape, found.dtype);
         return Err(Error::Weights(what));
     }
-    Ok(tensor.to_dtype(meta.dtype)?)
+    Ok(param.in_files(&tensor.to_dtype(param.meta().dtype)?)?)
 }
 
 /// Whose names and layouts a file has.

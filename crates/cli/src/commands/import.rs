@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     let origin = weights::import(network, tensors)
         .map_err(|error| Failure::new(format!("{}: {error}", arguments.file.display())))?;
-    for (name, tensor) in weights::of_network(network) {
+    for (name, tensor) in weights::of_network(network)? {
         if count_non_finite(&[&tensor])?.item()? > 0.0 {
             let (file, what) = (arguments.file.display(), "holds a number that is not finite");
             return Err(Failure::new(format!("{file}: the tensor for {name} {what}")));

@@ -45,8 +45,8 @@ fn start(recipe: &Recipe, device: &Device) -> (Ensemble, TwoBatches) {
 fn state(ensemble: &Ensemble) -> Vec<(String, Vec<f64>)> {
     let mut all = Vec::new();
     for part in ensemble.parts() {
-        let mut named = weights::of_network(part.network);
-        named.extend(part.optimizer.state(part.network));
+        let mut named = weights::of_network(part.network).unwrap();
+        named.extend(part.optimizer.state(part.network).unwrap());
         let averages = part.average.iter().flat_map(|average| average.values());
         named
             .extend(averages.enumerate().map(|(i, value)| (format!("average {i}"), value.clone())));

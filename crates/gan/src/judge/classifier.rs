@@ -209,7 +209,7 @@ impl Classifier {
 
     /// Writes the weights and running statistics as safetensors, whole or not at all.
     pub fn save(&self, path: &Path) -> Result<()> {
-        files::write_atomically(path, &weights::to_bytes(&weights::of_network(&self.network), &[])?)
+        files::write_atomically(path, &weights::to_bytes(&weights::of_network(&self.network)?, &[])?)
     }
 
     /// Reads what [`Classifier::save`] wrote. Fails, naming the file, on anything else.
@@ -259,7 +259,7 @@ mod tests {
     }
 
     fn bytes(classifier: &Classifier) -> Vec<u8> {
-        weights::to_bytes(&weights::of_network(classifier.network()), &[]).unwrap()
+        weights::to_bytes(&weights::of_network(classifier.network()).unwrap(), &[]).unwrap()
     }
 
     #[test]

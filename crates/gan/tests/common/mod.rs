@@ -25,10 +25,10 @@ pub(crate) fn filled(count: usize, salt: u32, scale: f64, offset: f64) -> Vec<f6
 /// Fills a network as `tests/python/make_networks.py` says.
 pub(crate) fn fill(network: &Network) {
     for (index, (name, param)) in network.params().into_iter().enumerate() {
-        let meta = param.meta();
-        let elements = meta.shape.elements();
+        let (dtype, shape) = (param.meta().dtype, param.shape_in_files());
+        let elements = shape.elements();
         let (scale, offset) = match name.rsplit('.').next().unwrap() {
-            "weight" => ((12.0 / (elements / meta.shape.dims()[0]) as f64).sqrt(), 0.0),
+            "weight" => ((12.0 / (elements / shape.dims()[0]) as f64).sqrt(), 0.0),
             "bias" | "beta" => (0.2, 0.0),
             "gamma" => (0.4, 1.0),
             "running_mean" => (0.4, 0.0),
@@ -38,7 +38,8 @@ pub(crate) fn fill(network: &Network) {
         };
         let values = filled(elements, index as u32 + 1, scale, offset);
         let device = param.value().device().clone();
-        param.set(Tensor::from_f64(&values, meta.shape, meta.dtype, &device).unwrap());
+        let value = Tensor::from_f64(&values, shape, dtype, &device).unwrap();
+        param.set(param.in_files(&value).unwrap());
     }
 }
 

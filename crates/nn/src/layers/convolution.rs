@@ -3,7 +3,7 @@
 use super::{Placement, SpectralNorm};
 use crate::initializer::{Fans, Initializer};
 use crate::{Context, Layer, Param};
-use belamy_tensor::ops::conv2d::{Window, conv_transpose2d, conv2d};
+use belamy_tensor::ops::conv2d::{Window, conv2d, conv2d_grad_input};
 use belamy_tensor::{Error, Result, Shape, Tensor};
 
 /// How a convolution treats the image's border.
@@ -157,6 +157,9 @@ impl Layer for Conv2d {
 }
 
 /// A transposed convolution `[N, H, W, I] → [N, ~H·stride, ~W·stride, O]` with weight `[O, K, K, I]`.
+///
+/// It is computed as what it is, the adjoint of the convolution that leads back, and the weight is kept as that one's,
+/// `[I, K, K, O]`: [`Param::exchanged`].
 #[derive(Debug)]
 pub struct ConvTranspose2d {
     spec: Convolution,
@@ -172,7 +175,7 @@ impl ConvTranspose2d {
         let taps = spec.kernel * spec.kernel;
         let fans = Fans { fan_in: spec.outputs * taps, fan_out: spec.inputs * taps };
         let (weight, bias) = spec.params(fans, place)?;
-        Ok(ConvTranspose2d { spec, weight, bias })
+        Ok(ConvTranspose2d { spec, weight: weight.exchanged()?, bias })
     }
 
     /// The window, and the rows and columns that the division by the stride leaves open.
@@ -205,8 +208,11 @@ impl Layer for ConvTranspose2d {
 
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
         let image = self.spec.image("conv_transpose2d", Shape::new(&x.dims()[1..])?)?;
-        let (window, open) = self.window(image);
-        let y = conv_transpose2d(x, &cx.read(&self.weight), window, open)?;
+        let (window, _) = self.window(image);
+        let [height, width, _] = *self.output(Shape::new(&x.dims()[1..])?)?.dims() else {
+            unreachable!("an output is an image")
+        };
+        let y = conv2d_grad_input(x, &cx.read(&self.weight), [height, width], window)?;
         with_bias(y, &self.bias, cx)
     }
 

@@ -1,8 +1,8 @@
-//! `norm`, `norm_grad`: sums of chunks, their combination, and the result, tile by tile; `running_statistics`: an
+//! `norm`, `norm_grad`: sums of chunks, then the result from their combination, tile by tile; `running_statistics`: an
 //! invocation for each channel.
 
 use super::tile::Tile;
-use super::{GROUP, Pass, Run};
+use super::{Pass, Run};
 use belamy_tensor::Result;
 use belamy_tensor::ops::norm::NormParams;
 
@@ -43,28 +43,20 @@ pub(super) fn norm(run: &mut Run<'_>) -> Result<()> {
     let ([x, gamma, beta], [y, mean, variance]) = (run.inputs, run.outputs) else {
         unreachable!("norm has three inputs and three outputs")
     };
-    let (means, squares) = (run.scratch(plan.partial())?, run.scratch(plan.partial())?);
+    let chunks = run.scratch(2 * plan.partial())?;
     let (words, elements) = (plan.words(), plan.statistics());
     run.pass(&Pass {
         entry: "norm_chunks",
         inputs: &[x],
-        outputs: &[&means, &squares],
+        outputs: &[&chunks],
         elements,
         words,
         groups: plan.tiles(),
     })?;
     run.pass(&Pass {
-        entry: "norm_statistics",
-        inputs: &[&means, &squares],
-        outputs: &[mean, variance],
-        elements,
-        words,
-        groups: elements.div_ceil(GROUP),
-    })?;
-    run.pass(&Pass {
         entry: "norm",
-        inputs: &[x, gamma, beta, mean, variance],
-        outputs: &[y],
+        inputs: &[x, &chunks, gamma, beta],
+        outputs: &[y, mean, variance],
         elements,
         words,
         groups: plan.tiles(),
@@ -78,29 +70,20 @@ pub(super) fn norm_grad(run: &mut Run<'_>) -> Result<()> {
     else {
         unreachable!("norm_grad has six inputs and three outputs")
     };
-    let (sums, products) = (run.scratch(plan.partial())?, run.scratch(plan.partial())?);
-    let moments = run.scratch(2 * plan.statistics())?;
+    let (chunks, channels) = (run.scratch(2 * plan.partial())?, run.scratch(4 * plan.statistics())?);
     let (words, elements) = (plan.words(), plan.statistics());
     run.pass(&Pass {
         entry: "norm_grad_chunks",
-        inputs: &[x, gamma, beta, mean, variance, h],
-        outputs: &[&sums, &products],
+        inputs: &[x, h, gamma, beta, mean, variance],
+        outputs: &[&chunks, &channels],
         elements,
         words,
         groups: plan.tiles(),
     })?;
     run.pass(&Pass {
-        entry: "norm_grad_sums",
-        inputs: &[&sums, &products, variance],
-        outputs: &[grad_gamma, grad_beta, &moments],
-        elements,
-        words,
-        groups: plan.channels.div_ceil(GROUP),
-    })?;
-    run.pass(&Pass {
         entry: "norm_grad",
-        inputs: &[x, gamma, beta, mean, variance, h, &moments],
-        outputs: &[grad_x],
+        inputs: &[x, h, &chunks, &channels],
+        outputs: &[grad_x, grad_gamma, grad_beta],
         elements,
         words,
         groups: plan.tiles(),
