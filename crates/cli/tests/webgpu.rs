@@ -3,6 +3,7 @@
 
 mod common;
 
+use belamy_gan::data::image::Image;
 use common::{Folder, PROGRAM, Ran, skip, succeeds};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -63,4 +64,34 @@ fn more_than_the_adapter_holds_ends_training_with_code_1() {
         message.starts_with("belamy: ") && words.iter().all(|word| message.contains(word)),
         "{ran:?}"
     );
+}
+
+/// The pixels of a PNG file.
+fn pixels(path: &str) -> Vec<u8> {
+    Image::decode(path, &std::fs::read(path).unwrap()).unwrap().bytes
+}
+
+#[test]
+fn samples_of_a_checkpoint_from_the_cpu_are_the_cpus() {
+    if !has_adapter() {
+        return skip("samples on webgpu", "there is no adapter", "webgpu");
+    }
+    let folder = Folder::new("samples");
+    for (recipe, batch) in
+        [("mnist-mlp", 32), ("lines-upsample", 4), ("lines-transpose", 4), ("mnist-dcgan", 4)]
+    {
+        let run = folder.at(recipe);
+        succeeds(&format!("train {recipe} --steps 3 --batch {batch} --sample-every 0 --out {run}"));
+        let sampled = |device: &str| {
+            let out = folder.at(&format!("{recipe}-{device}.png"));
+            succeeds(&format!("sample {run} --n 9 --seed 4 --device {device} --out {out}"));
+            pixels(&out)
+        };
+        let (cpu, webgpu) = (sampled("cpu"), sampled("webgpu"));
+        assert_eq!(cpu.len(), webgpu.len());
+        let most = cpu.iter().zip(&webgpu).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+        assert!(most <= 1, "{recipe}: a pixel differs by {most} of 255");
+        let (least, greatest) = (cpu.iter().min().unwrap(), cpu.iter().max().unwrap());
+        assert!(greatest - least > 20, "{recipe}: there is nothing to see in the samples");
+    }
 }

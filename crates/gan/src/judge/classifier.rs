@@ -209,7 +209,10 @@ impl Classifier {
 
     /// Writes the weights and running statistics as safetensors, whole or not at all.
     pub fn save(&self, path: &Path) -> Result<()> {
-        files::write_atomically(path, &weights::to_bytes(&weights::of_network(&self.network)?, &[])?)
+        files::write_atomically(
+            path,
+            &weights::to_bytes(&weights::of_network(&self.network)?, &[])?,
+        )
     }
 
     /// Reads what [`Classifier::save`] wrote. Fails, naming the file, on anything else.

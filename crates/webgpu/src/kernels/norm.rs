@@ -70,7 +70,8 @@ pub(super) fn norm_grad(run: &mut Run<'_>) -> Result<()> {
     else {
         unreachable!("norm_grad has six inputs and three outputs")
     };
-    let (chunks, channels) = (run.scratch(2 * plan.partial())?, run.scratch(4 * plan.statistics())?);
+    let (chunks, channels) =
+        (run.scratch(2 * plan.partial())?, run.scratch(4 * plan.statistics())?);
     let (words, elements) = (plan.words(), plan.statistics());
     run.pass(&Pass {
         entry: "norm_grad_chunks",
