@@ -62,8 +62,8 @@ pub struct Options {
     pub most_groups: Option<u32>,
     /// Bytes that all buffers may take together, where that is to be less than the adapter has.
     pub memory: Option<u64>,
-    /// How products are computed, where that is not to follow from the adapter: for tests and for comparisons. Opening
-    /// fails where the adapter lacks what it needs.
+    /// How products are computed, where that is not to follow from the adapter and from their shapes: for tests and for
+    /// comparisons. Opening fails where the adapter lacks what it needs.
     pub products: Option<Products>,
 }
 
@@ -99,6 +99,8 @@ pub struct WebGpu {
     /// Whether kernels may bind [`kernels::WIDE`] buffers.
     wide: bool,
     products: Products,
+    /// Whether small products may be computed in another way than `products`.
+    by_shape: bool,
     pool: Arc<Pool>,
     state: Mutex<State>,
     faults: Arc<Faults>,
@@ -207,12 +209,31 @@ impl WebGpu {
             counters: Counters::default(),
             dispatches: BTreeMap::new(),
         });
-        Ok(WebGpu { id, device, queue, largest, most_groups, wide, products, pool, state, faults })
+        Ok(WebGpu {
+            id,
+            device,
+            queue,
+            largest,
+            most_groups,
+            wide,
+            products,
+            by_shape: options.products.is_none(),
+            pool,
+            state,
+            faults,
+        })
     }
 
-    /// How products are computed on this device.
+    /// How products are computed on this device; small ones may be computed as [`Products::Portable`] says where this
+    /// is [`Products::Large`].
     pub fn products(&self) -> Products {
         self.products
+    }
+
+    /// Whether so many products of so many rows and columns are computed by large tiles.
+    fn takes_large_tiles(&self, rows: u32, columns: u32, products: u32) -> bool {
+        let fill = kernels::variant::large_tiles_fill_a_gpu(rows, columns, products);
+        self.products == Products::Large && (fill || !self.by_shape)
     }
 
     /// What the device has done so far.
