@@ -23,7 +23,8 @@
 //
 // A group of 256 invocations owns a tile of TILE rows x TILE columns of the open slot, an invocation a block of 4 x 4
 // in each 64 x 64 of them: TILE is 64 here, and 128 in `conv2d.large`, which is this text with that one number
-// replaced. The depth is walked in slices of 2,048 / TILE through workgroup memory: of each slice an invocation carries
+// replaced. In `conv2d.f16` and `conv2d.large.f16` operands are rounded to f16 before they are multiplied, and all else
+// is f32. The depth is walked in slices of 2,048 / TILE through workgroup memory: of each slice an invocation carries
 // one block of 4 x 4 there, the first 128 of the rows and the others of the columns, four neighbouring channels at once
 // where a group's channels are fours. `<kernel>_narrow` is for few columns: 256 rows x 4 columns to a group, a row to
 // an invocation, which reads its own row; only the columns go through workgroup memory. Where few tiles would leave the
@@ -79,11 +80,14 @@ const NARROW_COLUMNS = 4u;
 const NARROW_SLICE = 2u * OTHERS;
 // Depths whose sums are added up before they join the total.
 const BLOCK = 256u;
+// What operands are stored in while they are multiplied, and whether that is f16.
+alias Stored = f32;
+const HALVES = false;
 // In the place of a row that is beyond the last.
 const NOWHERE = 0xffffffffu;
 
 /// A slice of the rows and one of the columns: [operand][depth][row or column / 4]. In a narrow tile: [depth], columns.
-var<workgroup> tiles: array<vec4<f32>, 2u * OTHERS>;
+var<workgroup> tiles: array<vec4<Stored>, 2u * OTHERS>;
 
 // ---- Positions as digits.
 
@@ -223,14 +227,23 @@ fn carried_along_lanes(lane: u32) -> vec2<u32> {
     return vec2<u32>(number % FOURS, number / FOURS);
 }
 
+/// Four numbers as they are stored. What is beyond the largest f16 becomes infinite, whichever way an adapter rounds:
+/// the factor leaves nothing that f32 could hold.
+fn stored(value: vec4<f32>) -> vec4<Stored> {
+    if HALVES {
+        return vec4<Stored>(select(value, value * 0x1p127f, abs(value) > vec4<f32>(65504.0)));
+    }
+    return vec4<Stored>(value);
+}
+
 /// Puts a block [depth][lane] into its tile, when everyone is done with the slice before.
 fn put(lane: u32, block: vec2<u32>, carried: mat4x4<f32>) {
     let to = select(OTHERS, 0u, lane < 128u) + 4u * block.y * FOURS + block.x;
     workgroupBarrier();
-    tiles[to] = carried[0];
-    tiles[to + FOURS] = carried[1];
-    tiles[to + 2u * FOURS] = carried[2];
-    tiles[to + 3u * FOURS] = carried[3];
+    tiles[to] = stored(carried[0]);
+    tiles[to + FOURS] = stored(carried[1]);
+    tiles[to + 2u * FOURS] = stored(carried[2]);
+    tiles[to + 3u * FOURS] = stored(carried[3]);
     workgroupBarrier();
 }
 
@@ -254,12 +267,12 @@ struct Sums {
 
 /// Adds the products of one depth: rows from `i` on in `tiles`, columns from `j` on.
 fn add_depth(sums: ptr<function, Sums>, i: u32, j: u32) {
-    let upper = tiles[i];
-    let left = tiles[j];
+    let upper = vec4<f32>(tiles[i]);
+    let left = vec4<f32>(tiles[j]);
     (*sums).upper_left = add_outer((*sums).upper_left, upper, left);
     if LARGE {
-        let lower = tiles[i + APART];
-        let right = tiles[j + APART];
+        let lower = vec4<f32>(tiles[i + APART]);
+        let right = vec4<f32>(tiles[j + APART]);
         (*sums).upper_right = add_outer((*sums).upper_right, upper, right);
         (*sums).lower_left = add_outer((*sums).lower_left, lower, left);
         (*sums).lower_right = add_outer((*sums).lower_right, lower, right);
@@ -458,7 +471,7 @@ fn conv2d_narrow(
             if known > 1u { weights.y = other_one(at + f.depth); }
             if known > 2u { weights.z = other_one(at + 2u * f.depth); }
             if known > 3u { weights.w = other_one(at + 3u * f.depth); }
-            tiles[d] = weights;
+            tiles[d] = stored(weights);
         }
         workgroupBarrier();
         let length = min(range.y - slice, NARROW_SLICE);
@@ -475,9 +488,10 @@ fn conv2d_narrow(
 }
 
 /// Adds four depths of a row times those of the columns.
-fn add_four(sums: vec4<f32>, x: vec4<f32>, d: u32) -> vec4<f32> {
-    let sum = fma(x.yyyy, tiles[d + 1u], fma(x.xxxx, tiles[d], sums));
-    return fma(x.wwww, tiles[d + 3u], fma(x.zzzz, tiles[d + 2u], sum));
+fn add_four(sums: vec4<f32>, row: vec4<f32>, d: u32) -> vec4<f32> {
+    let x = vec4<f32>(stored(row));
+    let sum = fma(x.yyyy, vec4<f32>(tiles[d + 1u]), fma(x.xxxx, vec4<f32>(tiles[d]), sums));
+    return fma(x.wwww, vec4<f32>(tiles[d + 3u]), fma(x.zzzz, vec4<f32>(tiles[d + 2u]), sum));
 }
 
 // ---- conv2d_grad_input
@@ -708,7 +722,7 @@ fn conv2d_grad_input_narrow(
         workgroupBarrier();
         for (var d = lane; d < NARROW_SLICE; d += 256u) {
             let at = phase_weight(f, digits(slice + d, f.g.radix), f.g.first) + column;
-            tiles[d] = other_four(at, select(0u, here, slice + d < range.y), columns % 4u == 0u);
+            tiles[d] = stored(other_four(at, select(0u, here, slice + d < range.y), columns % 4u == 0u));
         }
         workgroupBarrier();
         let length = min(range.y - slice, NARROW_SLICE);

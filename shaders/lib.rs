@@ -25,10 +25,43 @@ pub type Replaced = (&'static str, &'static str);
 /// Tiles of 128 x 128.
 const LARGE: &[Replaced] = &[("const TILE = 64u;", "const TILE = 128u;")];
 
-/// Variants that are a family's text but for a few declarations: `<family>.<variant>`, the family, and the lines that
-/// are replaced. The entry points keep their names.
-pub const SPECIALISED: &[(&str, &str, &[Replaced])] =
-    &[("matmul.large", "matmul", LARGE), ("conv2d.large", "conv2d", LARGE)];
+/// Operands in f16.
+const HALVES: &[Replaced] = &[
+    ("alias Stored = f32;", "alias Stored = f16;"),
+    ("const HALVES = false;", "const HALVES = true;"),
+];
+
+/// A variant that is a family's text but for a few declarations. The entry points keep their names.
+#[derive(Clone, Copy, Debug)]
+pub struct Specialised {
+    /// `<family>.<variant>`.
+    pub name: &'static str,
+    /// The family.
+    pub family: &'static str,
+    /// The lines that are replaced.
+    pub replaced: &'static [&'static [Replaced]],
+    /// What is enabled before the first line, if anything.
+    pub enabled: &'static str,
+}
+
+/// All of them.
+pub const SPECIALISED: &[Specialised] = &[
+    specialised("matmul.large", "matmul", &[LARGE], ""),
+    specialised("matmul.f16", "matmul", &[HALVES], "enable f16;\n"),
+    specialised("matmul.large.f16", "matmul", &[LARGE, HALVES], "enable f16;\n"),
+    specialised("conv2d.large", "conv2d", &[LARGE], ""),
+    specialised("conv2d.f16", "conv2d", &[HALVES], "enable f16;\n"),
+    specialised("conv2d.large.f16", "conv2d", &[LARGE, HALVES], "enable f16;\n"),
+];
+
+const fn specialised(
+    name: &'static str,
+    family: &'static str,
+    replaced: &'static [&'static [Replaced]],
+    enabled: &'static str,
+) -> Specialised {
+    Specialised { name, family, replaced, enabled }
+}
 
 /// The WGSL of a family, or of one of its variants.
 ///
@@ -38,12 +71,12 @@ pub const SPECIALISED: &[(&str, &str, &[Replaced])] =
 /// assert!(belamy_shaders::source("matmul.large").is_some_and(|text| text.contains("TILE = 128u")));
 /// ```
 pub fn source(name: &str) -> Option<Cow<'static, str>> {
-    if let Some((_, family, replaced)) = SPECIALISED.iter().find(|(known, ..)| *known == name) {
-        let whole = source(family)?.into_owned();
+    if let Some(special) = SPECIALISED.iter().find(|special| special.name == name) {
+        let whole = format!("{}{}", special.enabled, source(special.family)?);
         let replace = |text: String, (line, by): &Replaced| {
             text.replacen(&format!("\n{line}\n"), &format!("\n{by}\n"), 1)
         };
-        return Some(Cow::Owned(replaced.iter().fold(whole, replace)));
+        return Some(Cow::Owned(special.replaced.iter().copied().flatten().fold(whole, replace)));
     }
     let known = SOURCES.iter().chain(VARIANTS).find(|(known, _)| *known == name);
     known.map(|(_, text)| Cow::Borrowed(*text))
@@ -55,9 +88,11 @@ mod tests {
 
     #[test]
     fn replaced_lines_are_there_once() {
-        for (name, family, replaced) in SPECIALISED {
+        for Specialised { name, family, replaced, enabled } in SPECIALISED {
             let (plain, special) = (source(family).unwrap(), source(name).unwrap());
-            for (line, by) in *replaced {
+            assert!(special.starts_with(enabled), "{name}");
+            assert_eq!(special.lines().count(), plain.lines().count() + enabled.lines().count());
+            for (line, by) in replaced.iter().copied().flatten() {
                 assert_eq!(
                     plain.lines().filter(|found| found == line).count(),
                     1,

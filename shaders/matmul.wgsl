@@ -4,8 +4,9 @@
 //   a: [B, M, K], or [B, K, M] read transposed     b: [B, K, N], or [B, N, K] read transposed     y: [B, M, N]
 //
 // A group of 256 invocations owns a tile of y of TILE x TILE elements, an invocation a block of 4 x 4 in each 64 x 64
-// of them: TILE is 64 here, and 128 in `matmul.large`, which is this text with that one number replaced. K is walked in
-// slices of 2,048 / TILE through workgroup memory: of each slice an invocation carries one block of 4 x 4 there, the
+// of them: TILE is 64 here, and 128 in `matmul.large`, which is this text with that one number replaced. In
+// `matmul.f16` and `matmul.large.f16` operands are rounded to f16 on their way into workgroup memory, and all else is
+// f32. K is walked in slices of 2,048 / TILE through workgroup memory: of each slice an invocation carries one block of 4 x 4 there, the
 // first 128 of A and the others of B, reading four neighbours in memory at once where the extents allow it. Where few
 // tiles would leave the device idle, `splits` groups share the K of one tile; each writes its sums to a part of its
 // own, and `matmul_add_splits`, an invocation an element, adds the parts in order. Sums are in f32, over blocks of 256
@@ -42,11 +43,14 @@ const FOURS = TILE / 4u;
 const APART = 16u;
 // Depths whose sums are added up before they join the total.
 const BLOCK = 256u;
+// What operands are stored in while they are multiplied, and whether that is f16.
+alias Stored = f32;
+const HALVES = false;
 // Where in `tiles` B begins, which comes behind A.
 const OTHERS = SLICE * FOURS;
 
 /// A slice of A and one of B: [operand][k][row or column / 4].
-var<workgroup> tiles: array<vec4<f32>, 2u * OTHERS>;
+var<workgroup> tiles: array<vec4<Stored>, 2u * OTHERS>;
 
 /// An operand as lanes (rows of A, columns of B) by depth (k): `inner` is the axis along which its memory runs.
 struct Operand {
@@ -99,6 +103,15 @@ fn fetch(o: Operand, lane: u32, depth: u32) -> mat4x4<f32> {
     return block;
 }
 
+/// Four numbers as they are stored. What is beyond the largest f16 becomes infinite, whichever way an adapter rounds:
+/// the factor leaves nothing that f32 could hold.
+fn stored(value: vec4<f32>) -> vec4<Stored> {
+    if HALVES {
+        return vec4<Stored>(select(value, value * 0x1p127f, abs(value) > vec4<f32>(65504.0)));
+    }
+    return vec4<Stored>(value);
+}
+
 /// sums[i][j] + left[i] right[j].
 fn add_outer(sums: mat4x4<f32>, left: vec4<f32>, right: vec4<f32>) -> mat4x4<f32> {
     return mat4x4<f32>(
@@ -119,12 +132,12 @@ struct Sums {
 
 /// Adds the products of one depth: rows from `i` on in `tiles`, columns from `j` on.
 fn add_depth(sums: ptr<function, Sums>, i: u32, j: u32) {
-    let upper = tiles[i];
-    let left = tiles[j];
+    let upper = vec4<f32>(tiles[i]);
+    let left = vec4<f32>(tiles[j]);
     (*sums).upper_left = add_outer((*sums).upper_left, upper, left);
     if LARGE {
-        let lower = tiles[i + APART];
-        let right = tiles[j + APART];
+        let lower = vec4<f32>(tiles[i + APART]);
+        let right = vec4<f32>(tiles[j + APART]);
         (*sums).upper_right = add_outer((*sums).upper_right, upper, right);
         (*sums).lower_left = add_outer((*sums).lower_left, lower, left);
         (*sums).lower_right = add_outer((*sums).lower_right, lower, right);
@@ -234,10 +247,10 @@ fn matmul(
         let carried = fetch(o, carried_lane, depth + 4u * block.y);
         // Everyone is done with the slice before.
         workgroupBarrier();
-        tiles[to] = carried[0];
-        tiles[to + FOURS] = carried[1];
-        tiles[to + 2u * FOURS] = carried[2];
-        tiles[to + 3u * FOURS] = carried[3];
+        tiles[to] = stored(carried[0]);
+        tiles[to + FOURS] = stored(carried[1]);
+        tiles[to + 2u * FOURS] = stored(carried[2]);
+        tiles[to + 3u * FOURS] = stored(carried[3]);
         workgroupBarrier();
         add_slices(&sums, lane);
     }

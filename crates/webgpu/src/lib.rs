@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`WebGpu`] | the backend: one adapter, opened |
 //! | [`adapter`] | which adapters this machine has |
-//! | [`Products`] | in which of several ways matrices and convolutions are multiplied |
+//! | [`Products`], [`Precision`] | in which of several ways matrices and convolutions are multiplied |
 //! | `memory` | buffers that go back to a pool, with canaries around them in tests |
 //! | `textures` | operands as textures, where an adapter reads them so faster |
 //! | `recorder` | launches, collected and submitted together |
@@ -29,7 +29,7 @@ mod recorder;
 mod textures;
 mod uniforms;
 
-pub use kernels::variant::Products;
+pub use kernels::variant::{Precision, Products};
 
 use adapter::ready;
 use belamy_tensor::{Backend, Buffer, Call, DType, Device, DeviceId, Error, ErrorKind, Result};
@@ -65,6 +65,8 @@ pub struct Options {
     /// How products are computed, where that is not to follow from the adapter and from their shapes: for tests and for
     /// comparisons. Opening fails where the adapter lacks what it needs.
     pub products: Option<Products>,
+    /// What the operands of products are rounded to. Opening fails where the adapter lacks what that needs.
+    pub precision: Precision,
 }
 
 /// What a device has done so far, to see that a repeated step costs no more than it must.
@@ -101,6 +103,7 @@ pub struct WebGpu {
     products: Products,
     /// Whether small products may be computed in another way than `products`.
     by_shape: bool,
+    precision: Precision,
     pool: Arc<Pool>,
     state: Mutex<State>,
     faults: Arc<Faults>,
@@ -151,14 +154,20 @@ impl WebGpu {
         let id = DeviceId { name: "webgpu", index: options.index };
         let refuse = |message| Error::new(ErrorKind::Device { device: id, message });
         let adapter = adapter::choose(options.index).map_err(refuse)?;
-        let limits = adapter.limits();
+        let (limits, precision) = (adapter.limits(), options.precision);
+        let name = adapter.get_info().name;
+        if let Some(message) = precision.lacking(&name, adapter.features()) {
+            return Err(refuse(message));
+        }
         let products = match options.products {
+            Some(products) if !products.computes_in(precision) => {
+                return Err(refuse(format!("{products:?} products are computed in f32 alone")));
+            }
             Some(products) if products.can_run_on(&adapter) => products,
             Some(products) => {
-                let name = adapter.get_info().name;
                 return Err(refuse(format!("{name} lacks what {products:?} products need")));
             }
-            None => Products::best_on(&adapter),
+            None => Products::best_on(&adapter, precision),
         };
         let wide_limits = wgpu::Limits {
             max_storage_buffers_per_shader_stage: kernels::WIDE,
@@ -179,13 +188,15 @@ impl WebGpu {
         };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("belamy"),
-            required_features: products.features() | Cache::feature(&adapter),
+            required_features: products.features()
+                | precision.features()
+                | Cache::feature(&adapter),
             required_limits,
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
         };
         let (device, queue) = ready(adapter.request_device(&descriptor))
-            .map_err(|error| refuse(format!("{}: {error}", adapter.get_info().name)))?;
+            .map_err(|error| refuse(format!("{name}: {error}")))?;
         let faults = Arc::new(Faults::default());
         let seen = Arc::clone(&faults);
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| seen.set(error.to_string())));
@@ -218,6 +229,7 @@ impl WebGpu {
             wide,
             products,
             by_shape: options.products.is_none(),
+            precision,
             pool,
             state,
             faults,
@@ -228,6 +240,11 @@ impl WebGpu {
     /// is [`Products::Large`].
     pub fn products(&self) -> Products {
         self.products
+    }
+
+    /// What the operands of products are rounded to on this device.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Whether so many products of so many rows and columns are computed by large tiles.

@@ -37,6 +37,7 @@ impl Shader {
         let (family, capabilities) = match family.split_once('.') {
             Some((family, "software")) => (family, Capabilities::SUBGROUP),
             Some((family, "large")) => (family, Capabilities::empty()),
+            Some((family, "f16" | "large.f16")) => (family, Capabilities::SHADER_FLOAT16),
             _ => (family, Capabilities::empty()),
         };
         let info = Validator::new(ValidationFlags::all(), capabilities)
@@ -67,7 +68,7 @@ impl Shader {
 /// Every family's text, and every variant's; also of those that are made from a family's.
 fn texts() -> impl Iterator<Item = (&'static str, &'static str)> {
     let names = SOURCES.iter().chain(VARIANTS).map(|(name, _)| *name);
-    names.chain(SPECIALISED.iter().map(|(name, ..)| *name)).map(|name| {
+    names.chain(SPECIALISED.iter().map(|special| special.name)).map(|name| {
         let text = belamy_shaders::source(name).expect("it is listed");
         (name, &*text.into_owned().leak())
     })

@@ -31,7 +31,8 @@ fn tile(
 ) -> (Tile, &'static str) {
     if is_narrow(rows, columns) {
         let [rows, columns] = NARROW_TILE;
-        return (Tile { rows, columns, shader: variant::shader("conv2d", false) }, narrow);
+        let shader = variant::shader("conv2d", false, run.gpu.precision());
+        return (Tile { rows, columns, shader }, narrow);
     }
     (Tile::new(run, rows, columns, products), square)
 }

@@ -49,7 +49,11 @@ impl Tile {
     pub(super) fn new(run: &Run<'_>, rows: u32, columns: u32, products: u32) -> Tile {
         let large = run.gpu.takes_large_tiles(rows, columns, products);
         let tile = if large { LARGE_TILE } else { TILE };
-        Tile { rows: tile, columns: tile, shader: variant::shader(run.kernel.family(), large) }
+        Tile {
+            rows: tile,
+            columns: tile,
+            shader: variant::shader(run.kernel.family(), large, run.gpu.precision()),
+        }
     }
 
     /// How many such tiles one product has.

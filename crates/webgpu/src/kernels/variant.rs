@@ -6,6 +6,8 @@
 //! | discrete, integrated or virtual GPU | of more than 64 rows and columns, and of 128 large tiles or more | [`Products::Large`] |
 //! | any other | any other | [`Products::Portable`] |
 //!
+//! In [`Precision::F16`] a software adapter multiplies as `Portable` says: its own way knows f32 alone.
+//!
 //! `Software` was chosen by measurement, on the software adapter itself. `Large` was not measured, for want of a GPU; it
 //! follows from counting. A number read from memory serves 128 multiplications in a large tile and 64 in a small one. Per
 //! depth, an invocation reads 4 vectors from workgroup memory for 64 multiplications, instead of 2 for 16. In return it
@@ -24,6 +26,35 @@ pub enum Products {
     /// Tiles of 32 x 32 to a subgroup of eight, read through textures and shared by broadcast, without workgroup memory:
     /// for software adapters with vectors of eight.
     Software,
+}
+
+/// What the operands of products are rounded to before they are multiplied. Sums are in f32 either way, and so is
+/// whatever is kept: weights, activations, gradients and what an optimiser remembers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// Nothing: they stay as they are.
+    #[default]
+    F32,
+    /// The nearest 11 bits or those beside them, as an adapter rounds. An operand beyond 65,504 becomes infinite, so that
+    /// training meets a value that is not finite and stops; one below 6e-5 loses bits or becomes 0, and below 3e-8 becomes
+    /// 0: losses are not scaled against that. Never chosen but when asked for.
+    F16,
+}
+
+impl Precision {
+    /// What a device must be opened with.
+    pub(crate) fn features(self) -> wgpu::Features {
+        match self {
+            Precision::F32 => wgpu::Features::empty(),
+            Precision::F16 => wgpu::Features::SHADER_F16,
+        }
+    }
+
+    /// Why an adapter of this name with these features cannot multiply so, if it cannot.
+    pub(crate) fn lacking(self, name: &str, features: wgpu::Features) -> Option<String> {
+        let lacks = !features.contains(self.features());
+        lacks.then(|| format!("{name} has no f16 in shaders, which precision f16 needs: use f32"))
+    }
 }
 
 /// Rows and columns of a tile.
@@ -61,10 +92,16 @@ impl Products {
             && (self != Products::Software || of_eight)
     }
 
+    /// Whether there are shaders that multiply so in this precision.
+    pub(crate) fn computes_in(self, precision: Precision) -> bool {
+        self != Products::Software || precision == Precision::F32
+    }
+
     /// The way to go on this adapter, by the rule above.
-    pub(crate) fn best_on(adapter: &wgpu::Adapter) -> Products {
+    pub(crate) fn best_on(adapter: &wgpu::Adapter, precision: Precision) -> Products {
         let best = Products::best_for(adapter.get_info().device_type);
-        if best.can_run_on(adapter) { best } else { Products::Portable }
+        let can = best.can_run_on(adapter) && best.computes_in(precision);
+        if can { best } else { Products::Portable }
     }
 
     /// The way to go on adapters of a kind that have what it needs.
@@ -85,11 +122,15 @@ pub(crate) fn large_tiles_fill_a_gpu(rows: u32, columns: u32, products: u32) -> 
     rows > TILE && columns > TILE && tiles >= LEAST_LARGE_TILES
 }
 
-/// The shader of a family of products that has such tiles.
-pub(crate) fn shader(family: &'static str, large: bool) -> &'static str {
-    match (family, large) {
-        ("matmul", true) => "matmul.large",
-        ("conv2d", true) => "conv2d.large",
+/// The shader of a family of products that has such tiles, and rounds operands so.
+pub(crate) fn shader(family: &'static str, large: bool, precision: Precision) -> &'static str {
+    match (family, large, precision) {
+        ("matmul", true, Precision::F32) => "matmul.large",
+        ("matmul", false, Precision::F16) => "matmul.f16",
+        ("matmul", true, Precision::F16) => "matmul.large.f16",
+        ("conv2d", true, Precision::F32) => "conv2d.large",
+        ("conv2d", false, Precision::F16) => "conv2d.f16",
+        ("conv2d", true, Precision::F16) => "conv2d.large.f16",
         _ => family,
     }
 }
@@ -111,5 +152,27 @@ mod tests {
         assert!(large_tiles_fill_a_gpu(128 * 256, 65, 1));
         // Many products of one tile each.
         assert!(large_tiles_fill_a_gpu(128, 128, 128));
+    }
+
+    #[test]
+    fn adapters_without_f16_say_so() {
+        let (none, f16) = (wgpu::Features::empty(), wgpu::Features::SHADER_F16);
+        assert_eq!(Precision::F32.lacking("an adapter", none), None);
+        assert_eq!(Precision::F16.lacking("an adapter", f16), None);
+        let why = Precision::F16.lacking("an adapter", none).unwrap();
+        assert!(why.starts_with("an adapter has no f16"), "{why}");
+    }
+
+    #[test]
+    fn every_shader_of_products_is_there() {
+        for family in ["matmul", "conv2d"] {
+            let mut names = Vec::new();
+            for large in [false, true] {
+                names.extend([Precision::F32, Precision::F16].map(|p| shader(family, large, p)));
+            }
+            assert!(names.iter().all(|name| belamy_shaders::source(name).is_some()), "{names:?}");
+            names.dedup();
+            assert_eq!(names.len(), 4);
+        }
     }
 }
