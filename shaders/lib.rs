@@ -16,6 +16,7 @@ belamy_tensor::for_each_kernel!(sources);
 /// its WGSL. Its entry points are `<kernel>_<variant>`.
 pub const VARIANTS: &[(&str, &str)] = &[
     ("matmul.software", include_str!("matmul.software.wgsl")),
+    ("matmul.cooperative", include_str!("matmul.cooperative.wgsl")),
     ("conv2d.software", include_str!("conv2d.software.wgsl")),
 ];
 

@@ -35,6 +35,7 @@ use adapter::ready;
 use belamy_tensor::{Backend, Buffer, Call, DType, Device, DeviceId, Error, ErrorKind, Result};
 use cache::Cache;
 use kernels::Outlives;
+use kernels::variant::Blocks;
 use memory::{Lineage, Pool, Storage};
 use pipelines::Pipelines;
 use recorder::Recorder;
@@ -104,6 +105,8 @@ pub struct WebGpu {
     /// Whether small products may be computed in another way than `products`.
     by_shape: bool,
     precision: Precision,
+    /// The cooperative matrices of this adapter, where products are multiplied by them.
+    blocks: Option<Blocks>,
     pool: Arc<Pool>,
     state: Mutex<State>,
     faults: Arc<Faults>,
@@ -161,7 +164,8 @@ impl WebGpu {
         }
         let products = match options.products {
             Some(products) if !products.computes_in(precision) => {
-                return Err(refuse(format!("{products:?} products are computed in f32 alone")));
+                let other = if precision == Precision::F32 { "f16" } else { "f32" };
+                return Err(refuse(format!("{products:?} products are computed in {other} alone")));
             }
             Some(products) if products.can_run_on(&adapter) => products,
             Some(products) => {
@@ -192,6 +196,7 @@ impl WebGpu {
                 | precision.features()
                 | Cache::feature(&adapter),
             required_limits,
+            experimental_features: products.experiments(),
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
         };
@@ -230,14 +235,15 @@ impl WebGpu {
             products,
             by_shape: options.products.is_none(),
             precision,
+            blocks: products.blocks(&adapter),
             pool,
             state,
             faults,
         })
     }
 
-    /// How products are computed on this device; small ones may be computed as [`Products::Portable`] says where this
-    /// is [`Products::Large`].
+    /// How products are computed on this device, where their shapes are such that they can be; the others are computed
+    /// as [`Products::Large`] or [`Products::Portable`] says.
     pub fn products(&self) -> Products {
         self.products
     }
@@ -250,7 +256,16 @@ impl WebGpu {
     /// Whether so many products of so many rows and columns are computed by large tiles.
     fn takes_large_tiles(&self, rows: u32, columns: u32, products: u32) -> bool {
         let fill = kernels::variant::large_tiles_fill_a_gpu(rows, columns, products);
-        self.products == Products::Large && (fill || !self.by_shape)
+        match self.products {
+            Products::Large => fill || !self.by_shape,
+            Products::Cooperative => fill,
+            Products::Portable | Products::Software => false,
+        }
+    }
+
+    /// The cooperative matrices that products of whole blocks are multiplied by, if any.
+    fn blocks(&self) -> Option<Blocks> {
+        self.blocks
     }
 
     /// What the device has done so far.

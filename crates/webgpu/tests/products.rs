@@ -7,7 +7,7 @@ use belamy_tensor::ops::matmul::matmul;
 use belamy_tensor::{DType, Device};
 use belamy_tests::plan::{Subject, run};
 use belamy_tests::{Mode, ops};
-use belamy_webgpu::{Options, Products};
+use belamy_webgpu::{Options, Precision, Products};
 use common::products::{normal, rounding, several_tiles};
 use std::io::Write;
 
@@ -29,8 +29,13 @@ fn device(options: Options) -> Option<Device> {
     }
 }
 
+/// Every way to multiply in f32.
+fn ways() -> impl Iterator<Item = Products> {
+    Products::ALL.into_iter().filter(|way| way.computes_in(Precision::F32))
+}
+
 fn check(options: Options) {
-    for products in Products::ALL {
+    for products in ways() {
         let options = Options { products: Some(products), ..options };
         let Some(device) = device(options) else { continue };
         let mut cases = ops::all_cases();
@@ -57,7 +62,7 @@ fn every_way_agrees_with_the_oracle_with_every_access_checked() {
 #[test]
 fn products_of_several_tiles_are_whole() {
     let oracle = belamy_cpu::oracle();
-    for products in Products::ALL {
+    for products in ways() {
         let options = Options { products: Some(products), canaries: true, ..Options::default() };
         let Some(device) = device(options) else { continue };
         for fours in [false, true] {
@@ -76,7 +81,7 @@ fn products_of_several_tiles_are_whole() {
 #[test]
 fn long_sums_round_as_their_blocks_do() {
     let oracle = belamy_cpu::oracle();
-    for products in Products::ALL {
+    for products in ways() {
         let options = Options { products: Some(products), ..Options::default() };
         let Some(device) = device(options) else { continue };
         let errors = [256, 16_384].map(|k| {
@@ -90,4 +95,15 @@ fn long_sums_round_as_their_blocks_do() {
         let _ = writeln!(std::io::stdout().lock(), "{line} units in the last place");
         assert!(errors.iter().all(|error| *error <= 5.0), "{line}");
     }
+}
+
+#[test]
+fn a_software_adapter_multiplies_in_its_own_way() {
+    let own = Options { products: Some(Products::Software), ..Options::default() };
+    let (Some(_), Some((_, gpu))) = (device(own), common::open("the rule", Options::default()))
+    else {
+        return;
+    };
+    let kind = belamy_webgpu::adapter::adapters()[0].kind;
+    assert_eq!(gpu.products() == Products::Software, kind == "software", "{kind}");
 }

@@ -38,6 +38,12 @@ impl Shader {
             Some((family, "software")) => (family, Capabilities::SUBGROUP),
             Some((family, "large")) => (family, Capabilities::empty()),
             Some((family, "f16" | "large.f16")) => (family, Capabilities::SHADER_FLOAT16),
+            Some((family, "cooperative")) => (
+                family,
+                Capabilities::COOPERATIVE_MATRIX
+                    | Capabilities::SUBGROUP
+                    | Capabilities::SHADER_FLOAT16,
+            ),
             _ => (family, Capabilities::empty()),
         };
         let info = Validator::new(ValidationFlags::all(), capabilities)

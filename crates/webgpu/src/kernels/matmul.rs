@@ -1,6 +1,6 @@
 //! `matmul`: a group of invocations owns a tile of y; where tiles are few, several groups share the depth of one.
 
-use super::variant::{BUSY_GROUPS, LARGE_TILE, LEAST_LARGE_TILES, Products, TILE};
+use super::variant::{BUSY_GROUPS, Blocks, LARGE_TILE, LEAST_LARGE_TILES, Products, TILE};
 use super::{GROUP, Pass, Run, variant};
 use crate::memory::Storage;
 use crate::textures::Textures;
@@ -30,9 +30,14 @@ pub(super) fn multiply(run: &mut Run<'_>, params: MatmulParams, inputs: &[&Stora
         let groups = software_tiles(m, n) * batch;
         return software_product(run, "matmul.software", entry, inputs, groups);
     }
-    let tile = Tile::new(run, params.m, params.n, params.batch);
+    let (tile, entry) = match run.gpu.blocks() {
+        Some(blocks) if blocks.make_up(params.m, params.n) => {
+            (Tile::of_blocks(blocks), "matmul_cooperative")
+        }
+        _ => (Tile::new(run, params.m, params.n, params.batch), "matmul"),
+    };
     let tiles = tile.count(params.m, params.n) * params.batch;
-    product(run, tile, ["matmul", "matmul_add_splits"], inputs, tiles, params.k)
+    product(run, tile, [entry, "matmul_add_splits"], inputs, tiles, params.k)
 }
 
 /// The tile by which a product is computed.
@@ -54,6 +59,11 @@ impl Tile {
             columns: tile,
             shader: variant::shader(run.kernel.family(), large, run.gpu.precision()),
         }
+    }
+
+    /// The tile of eight subgroups with four blocks each.
+    fn of_blocks(blocks: Blocks) -> Tile {
+        Tile { rows: 8 * blocks.side, columns: 4 * blocks.side, shader: blocks.shader }
     }
 
     /// How many such tiles one product has.

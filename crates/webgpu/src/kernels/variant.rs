@@ -6,7 +6,9 @@
 //! | discrete, integrated or virtual GPU | of more than 64 rows and columns, and of 128 large tiles or more | [`Products::Large`] |
 //! | any other | any other | [`Products::Portable`] |
 //!
-//! In [`Precision::F16`] a software adapter multiplies as `Portable` says: its own way knows f32 alone.
+//! In [`Precision::F16`], adapters that have the blocks of [`Blocks::ALL`] take [`Products::Cooperative`] for matrices
+//! of whole blocks; for convolutions, other matrices and on other adapters, the rule is that of f32 without `Software`,
+//! which knows f32 alone.
 //!
 //! `Software` was chosen by measurement, on the software adapter itself. `Large` was not measured, for want of a GPU; it
 //! follows from counting. A number read from memory serves 128 multiplications in a large tile and 64 in a small one. Per
@@ -23,6 +25,9 @@ pub enum Products {
     /// Tiles of 128 x 128, within the same limits: for GPUs, and products that fill them. Faster than `Portable` by
     /// count of what is read, but not yet measured on a GPU.
     Large,
+    /// Blocks that a subgroup multiplies at once, for matrices of whole blocks in f16; for other products, as `Large`
+    /// and `Portable` share them: for adapters with cooperative matrices. It has run on a software adapter alone.
+    Cooperative,
     /// Tiles of 32 x 32 to a subgroup of eight, read through textures and shared by broadcast, without workgroup memory:
     /// for software adapters with vectors of eight.
     Software,
@@ -66,15 +71,74 @@ pub(crate) const BUSY_GROUPS: u32 = 256;
 /// Large tiles that do.
 pub(crate) const LEAST_LARGE_TILES: u32 = 128;
 
+/// A size of cooperative matrices in f16 with sums in f32, and the shader that is written for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Blocks {
+    /// Rows, columns and depths of a block.
+    pub(crate) side: u32,
+    /// How many invocations hold one together.
+    subgroup: u32,
+    pub(crate) shader: &'static str,
+}
+
+impl Blocks {
+    /// Every size, the best first.
+    const ALL: [Blocks; 1] = [Blocks { side: 8, subgroup: 8, shader: "matmul.cooperative" }];
+
+    /// The blocks that an adapter multiplies, if it does.
+    fn of(adapter: &wgpu::Adapter) -> Option<Blocks> {
+        let info = adapter.get_info();
+        let (subgroups, known) = (
+            (info.subgroup_min_size, info.subgroup_max_size),
+            adapter.cooperative_matrix_properties(),
+        );
+        Blocks::ALL.into_iter().find(|blocks| blocks.are_among(subgroups, &known))
+    }
+
+    fn are_among(self, subgroups: (u32, u32), known: &[wgpu::CooperativeMatrixProperties]) -> bool {
+        let fits = |known: &wgpu::CooperativeMatrixProperties| {
+            [known.m_size, known.n_size, known.k_size] == [self.side; 3]
+                && known.ab_type == wgpu::CooperativeScalarType::F16
+                && known.cr_type == wgpu::CooperativeScalarType::F32
+        };
+        subgroups == (self.subgroup, self.subgroup) && known.iter().any(fits)
+    }
+
+    /// Whether a matrix of so many rows and columns consists of them.
+    pub(crate) fn make_up(self, rows: u32, columns: u32) -> bool {
+        rows.is_multiple_of(self.side) && columns.is_multiple_of(self.side)
+    }
+}
+
 impl Products {
     /// Every way, the most particular first.
-    pub const ALL: [Products; 3] = [Products::Software, Products::Large, Products::Portable];
+    pub const ALL: [Products; 4] =
+        [Products::Software, Products::Cooperative, Products::Large, Products::Portable];
 
     /// What a device must be opened with.
     pub(crate) fn features(self) -> wgpu::Features {
         match self {
             Products::Portable | Products::Large => wgpu::Features::empty(),
             Products::Software => wgpu::Features::SUBGROUP,
+            Products::Cooperative => {
+                wgpu::Features::SUBGROUP | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
+            }
+        }
+    }
+
+    /// The blocks of cooperative matrices that are multiplied so on an adapter, if any.
+    pub(crate) fn blocks(self, adapter: &wgpu::Adapter) -> Option<Blocks> {
+        if self == Products::Cooperative { Blocks::of(adapter) } else { None }
+    }
+
+    /// wgpu's leave to use what it calls experimental, where that is needed.
+    pub(crate) fn experiments(self) -> wgpu::ExperimentalFeatures {
+        match self {
+            // SAFETY: wgpu asks to be told that there may be errors in its own code for these features. All that is
+            // used of them is loading, multiplying and storing whole blocks, whose places the shader keeps within the
+            // operands and the output as it does without them; the suite compares with the oracle between canaries.
+            Products::Cooperative => unsafe { wgpu::ExperimentalFeatures::enabled() },
+            _ => wgpu::ExperimentalFeatures::disabled(),
         }
     }
 
@@ -90,18 +154,23 @@ impl Products {
         adapter.features().contains(self.features())
             && self.limits().check_limits(&adapter.limits())
             && (self != Products::Software || of_eight)
+            && (self != Products::Cooperative || Blocks::of(adapter).is_some())
     }
 
     /// Whether there are shaders that multiply so in this precision.
-    pub(crate) fn computes_in(self, precision: Precision) -> bool {
-        self != Products::Software || precision == Precision::F32
+    pub fn computes_in(self, precision: Precision) -> bool {
+        match self {
+            Products::Software => precision == Precision::F32,
+            Products::Cooperative => precision == Precision::F16,
+            Products::Large | Products::Portable => true,
+        }
     }
 
     /// The way to go on this adapter, by the rule above.
     pub(crate) fn best_on(adapter: &wgpu::Adapter, precision: Precision) -> Products {
-        let best = Products::best_for(adapter.get_info().device_type);
-        let can = best.can_run_on(adapter) && best.computes_in(precision);
-        if can { best } else { Products::Portable }
+        let of_kind = Products::best_for(adapter.get_info().device_type);
+        let can = |way: &Products| way.can_run_on(adapter) && way.computes_in(precision);
+        [Products::Cooperative, of_kind].into_iter().find(can).unwrap_or(Products::Portable)
     }
 
     /// The way to go on adapters of a kind that have what it needs.
@@ -152,6 +221,27 @@ mod tests {
         assert!(large_tiles_fill_a_gpu(128 * 256, 65, 1));
         // Many products of one tile each.
         assert!(large_tiles_fill_a_gpu(128, 128, 128));
+    }
+
+    #[test]
+    fn blocks_are_taken_of_one_size_and_type() {
+        let [eight] = Blocks::ALL;
+        let known = |m_size, ab_type, cr_type| wgpu::CooperativeMatrixProperties {
+            m_size,
+            n_size: 8,
+            k_size: 8,
+            ab_type,
+            cr_type,
+            saturating_accumulation: false,
+        };
+        let (f16, f32) = (wgpu::CooperativeScalarType::F16, wgpu::CooperativeScalarType::F32);
+        assert!(eight.are_among((8, 8), &[known(8, f16, f16), known(8, f16, f32)]));
+        assert!(!eight.are_among((8, 16), &[known(8, f16, f32)]));
+        assert!(!eight.are_among((32, 32), &[known(8, f16, f32)]));
+        for other in [known(16, f16, f32), known(8, f16, f16), known(8, f32, f32)] {
+            assert!(!eight.are_among((8, 8), &[other]), "{other:?}");
+        }
+        assert!(eight.make_up(64, 8) && !eight.make_up(64, 100) && !eight.make_up(4, 8));
     }
 
     #[test]
