@@ -3,19 +3,19 @@
 //! | adapter | product | way |
 //! |---|---|---|
 //! | software with subgroups of eight | any | [`Products::Software`] |
-//! | discrete, integrated or virtual GPU | of more than 64 rows and columns, and of 128 large tiles or more | [`Products::Large`] |
+//! | a GPU of any kind | of more than 64 rows and columns, and of 128 large tiles or more | [`Products::Large`] |
 //! | any other | any other | [`Products::Portable`] |
 //!
 //! In [`Precision::F16`], adapters that have the blocks of [`Blocks::ALL`] take [`Products::Cooperative`] for matrices
 //! of whole blocks; for convolutions, other matrices and on other adapters, the rule is that of f32 without `Software`,
 //! which knows f32 alone.
 //!
-//! `Software` was chosen by measurement, on the software adapter itself. `Large` was not measured, for want of a GPU; it
-//! follows from counting. A number read from memory serves 128 multiplications in a large tile and 64 in a small one. Per
-//! depth, an invocation reads 4 vectors from workgroup memory for 64 multiplications, instead of 2 for 16. In return it
-//! keeps 128 sums in registers (64 of the block of depths at hand, 64 totals) instead of 32, so that a processor of 64 Ki
-//! registers, as GPUs have, holds one large group or three small ones at a time. So large tiles gain only where there is
-//! one for every processor: large GPUs have about 128.
+//! `Software` was chosen by measurement, on the software adapter itself. `Large` was not measured, for want of a GPU;
+//! it follows from counting. A number read from memory serves 128 multiplications in a large tile and 64 in a small
+//! one. Per depth, an invocation reads 4 vectors from workgroup memory for 64 multiplications, instead of 2 for 16. In
+//! return it keeps 128 sums in registers (64 of the block of depths at hand, 64 totals) instead of 32, so that a
+//! processor of 64 Ki registers, as GPUs have, holds one large group or three small ones at a time. So large tiles gain
+//! only where there is one for every processor: large GPUs have about 128.
 
 /// How matrix products and convolutions are computed. All give the same numbers but for rounding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +40,10 @@ pub enum Precision {
     /// Nothing: they stay as they are.
     #[default]
     F32,
-    /// The nearest 11 bits or those beside them, as an adapter rounds. An operand beyond 65,504 becomes infinite, so that
-    /// training meets a value that is not finite and stops; one below 6e-5 loses bits or becomes 0, and below 3e-8 becomes
-    /// 0: losses are not scaled against that. Never chosen but when asked for.
+    /// The nearest 11 bits or those beside them, as an adapter rounds. An operand beyond 65,504 becomes infinite, so
+    /// that training meets a value that is not finite and stops; one below 6e-5 loses bits or becomes 0, and one below
+    /// 3e-8 becomes 0: losses are not scaled against that. Never chosen but when asked for. On a software adapter it is
+    /// for checking: its own way to multiply in f32 is many times faster.
     F16,
 }
 
