@@ -21,17 +21,21 @@
 // (ih + padding_top - kh dilation_height) mod stride_height = 0, and by no others; columns likewise. Each phase is
 // multiplied with its own taps only, so that nothing is multiplied by the zeros between strided outputs.
 //
-// A group of 256 invocations owns a tile of 64 rows x 64 columns of the open slot, an invocation 4 x 4 of them. The
-// depth is walked in slices of 32 through workgroup memory: of each slice an invocation carries one block of 4 x 4
-// there, the first 128 of the rows and the others of the columns, four neighbouring channels at once where a group's
-// channels are fours. `<kernel>_narrow` is for few columns: 256 rows x 4 columns to a group, a row to an invocation,
-// which reads its own row; only the columns go through workgroup memory. Where few tiles would leave the device idle,
-// `splits` groups share the depth of one tile; each writes its sums to a part of its own, and `conv2d_add_splits`, an
-// invocation an element, adds the parts in order. Sums are in f32, over blocks of 256 depths (1,024 in narrow tiles),
-// which are added in order: errors then grow with the root of some hundreds, however long the depth.
+// A group of 256 invocations owns a tile of TILE rows x TILE columns of the open slot, an invocation a block of 4 x 4
+// in each 64 x 64 of them: TILE is 64 here, and 128 in `conv2d.large`, which is this text with that one number
+// replaced. In `conv2d.f16` and `conv2d.large.f16` operands are rounded to f16 before they are multiplied, and all else
+// is f32. The depth is walked in slices of 2,048 / TILE through workgroup memory: of each slice an invocation carries
+// one block of 4 x 4 there, the first 128 of the rows and the others of the columns, four neighbouring channels at once
+// where a group's channels are fours. `<kernel>_narrow` is for few columns: 256 rows x 4 columns to a group, a row to
+// an invocation, which reads its own row; only the columns go through workgroup memory. Where few tiles would leave the
+// device idle, `splits` groups share the depth of one tile; each writes its sums to a part of its own, and
+// `conv2d_add_splits`, an invocation an element, adds the parts in order. Sums are in f32, over blocks of 256 depths
+// (1,024 in narrow tiles), which are added in order: errors then grow with the root of some hundreds, however long the
+// depth.
 //
-// Cost of each: 2 N OH OW O KH KW C/groups operations; rows are read once for each 64 columns, columns once for each
-// 64 rows. Positions like (kh, kw, c) are kept as digits and stepped by adding with carry, never by dividing.
+// Cost of each: 2 N OH OW O KH KW C/groups operations; rows are read once for each TILE columns, columns once for each
+// TILE rows. From workgroup memory an invocation reads a vector for every 8 multiplications, in the large tile for
+// every 16. Positions like (kh, kw, c) are kept as digits and stepped by adding with carry, never by dividing.
 
 struct Conv2dParams {
     batch: u32,
@@ -63,21 +67,27 @@ struct Run { elements: u32, pass_0: u32, pass_1: u32, pass_2: u32, params: Conv2
 @group(0) @binding(0) var<storage, read> parts: array<f32>;
 
 const TILE = 64u;
-const SLICE = 32u;
+const LARGE = TILE > 64u;
+const SLICE = 2048u / TILE;
 const FOURS = TILE / 4u;
-// Where in `tiles` the columns begin.
-const TILE_COLUMNS = SLICE * FOURS;
+// Invocations stand in as many rows and columns; in fours, that is how far the blocks of one lie apart.
+const APART = 16u;
+// Where in `tiles` the columns begin, which come behind the rows.
+const OTHERS = SLICE * FOURS;
 // A narrow tile, and how many depths of its columns lie in `tiles` at once.
 const NARROW_ROWS = 256u;
 const NARROW_COLUMNS = 4u;
-const NARROW_SLICE = 2u * TILE_COLUMNS;
+const NARROW_SLICE = 2u * OTHERS;
 // Depths whose sums are added up before they join the total.
 const BLOCK = 256u;
+// What operands are stored in while they are multiplied, and whether that is f16.
+alias Stored = f32;
+const HALVES = false;
 // In the place of a row that is beyond the last.
 const NOWHERE = 0xffffffffu;
 
 /// A slice of the rows and one of the columns: [operand][depth][row or column / 4]. In a narrow tile: [depth], columns.
-var<workgroup> tiles: array<vec4<f32>, 2u * TILE_COLUMNS>;
+var<workgroup> tiles: array<vec4<Stored>, 2u * OTHERS>;
 
 // ---- Positions as digits.
 
@@ -206,10 +216,10 @@ fn by_depth(lane_0: vec4<f32>, lane_1: vec4<f32>, lane_2: vec4<f32>, lane_3: vec
 // ---- The product.
 
 /// Which block an invocation carries: lanes and depths, in fours. Along the depth, pairs of invocations read eight
-/// neighbours; along the lanes, sixteen read a row of the tile.
+/// neighbours; along the lanes, FOURS of them read a row of the tile.
 fn carried_along_depth(lane: u32) -> vec2<u32> {
     let number = lane % 128u;
-    return vec2<u32>(number / 2u % FOURS, number % 2u + number / 32u * 2u);
+    return vec2<u32>(number / 2u % FOURS, number % 2u + number / (2u * FOURS) * 2u);
 }
 
 fn carried_along_lanes(lane: u32) -> vec2<u32> {
@@ -217,14 +227,23 @@ fn carried_along_lanes(lane: u32) -> vec2<u32> {
     return vec2<u32>(number % FOURS, number / FOURS);
 }
 
+/// Four numbers as they are stored. What is beyond the largest f16 becomes infinite, whichever way an adapter rounds:
+/// the factor leaves nothing that f32 could hold.
+fn stored(value: vec4<f32>) -> vec4<Stored> {
+    if HALVES {
+        return vec4<Stored>(select(value, value * 0x1p127f, abs(value) > vec4<f32>(65504.0)));
+    }
+    return vec4<Stored>(value);
+}
+
 /// Puts a block [depth][lane] into its tile, when everyone is done with the slice before.
 fn put(lane: u32, block: vec2<u32>, carried: mat4x4<f32>) {
-    let to = select(TILE_COLUMNS, 0u, lane < 128u) + 4u * block.y * FOURS + block.x;
+    let to = select(OTHERS, 0u, lane < 128u) + 4u * block.y * FOURS + block.x;
     workgroupBarrier();
-    tiles[to] = carried[0];
-    tiles[to + FOURS] = carried[1];
-    tiles[to + 2u * FOURS] = carried[2];
-    tiles[to + 3u * FOURS] = carried[3];
+    tiles[to] = stored(carried[0]);
+    tiles[to + FOURS] = stored(carried[1]);
+    tiles[to + 2u * FOURS] = stored(carried[2]);
+    tiles[to + 3u * FOURS] = stored(carried[3]);
     workgroupBarrier();
 }
 
@@ -238,25 +257,58 @@ fn add_outer(sums: mat4x4<f32>, left: vec4<f32>, right: vec4<f32>) -> mat4x4<f32
     );
 }
 
-/// Adds the product of the slices in `tiles`, for four rows and four columns. Written out in eights: compilers do not
-/// unroll it.
-fn multiply_slices(begin: mat4x4<f32>, lane: u32) -> mat4x4<f32> {
-    var sums = begin;
-    let row = lane / FOURS;
-    let column = lane % FOURS + TILE_COLUMNS;
-    for (var depth = 0u; depth < TILE_COLUMNS; depth += 8u * FOURS) {
+/// An invocation's sums, a block of 4 x 4 in each 64 x 64 elements of the tile. A tile of 64 has the first alone.
+struct Sums {
+    upper_left: mat4x4<f32>,
+    upper_right: mat4x4<f32>,
+    lower_left: mat4x4<f32>,
+    lower_right: mat4x4<f32>,
+}
+
+/// Adds the products of one depth: rows from `i` on in `tiles`, columns from `j` on.
+fn add_depth(sums: ptr<function, Sums>, i: u32, j: u32) {
+    let upper = vec4<f32>(tiles[i]);
+    let left = vec4<f32>(tiles[j]);
+    (*sums).upper_left = add_outer((*sums).upper_left, upper, left);
+    if LARGE {
+        let lower = vec4<f32>(tiles[i + APART]);
+        let right = vec4<f32>(tiles[j + APART]);
+        (*sums).upper_right = add_outer((*sums).upper_right, upper, right);
+        (*sums).lower_left = add_outer((*sums).lower_left, lower, left);
+        (*sums).lower_right = add_outer((*sums).lower_right, lower, right);
+    }
+}
+
+/// Adds the product of the slices in `tiles`. Written out in eights: compilers do not unroll it.
+fn add_slices(sums: ptr<function, Sums>, lane: u32) {
+    let row = lane / APART;
+    let column = lane % APART + OTHERS;
+    for (var depth = 0u; depth < OTHERS; depth += 8u * FOURS) {
         let i = depth + row;
         let j = depth + column;
-        sums = add_outer(sums, tiles[i], tiles[j]);
-        sums = add_outer(sums, tiles[i + FOURS], tiles[j + FOURS]);
-        sums = add_outer(sums, tiles[i + 2u * FOURS], tiles[j + 2u * FOURS]);
-        sums = add_outer(sums, tiles[i + 3u * FOURS], tiles[j + 3u * FOURS]);
-        sums = add_outer(sums, tiles[i + 4u * FOURS], tiles[j + 4u * FOURS]);
-        sums = add_outer(sums, tiles[i + 5u * FOURS], tiles[j + 5u * FOURS]);
-        sums = add_outer(sums, tiles[i + 6u * FOURS], tiles[j + 6u * FOURS]);
-        sums = add_outer(sums, tiles[i + 7u * FOURS], tiles[j + 7u * FOURS]);
+        add_depth(sums, i, j);
+        add_depth(sums, i + FOURS, j + FOURS);
+        add_depth(sums, i + 2u * FOURS, j + 2u * FOURS);
+        add_depth(sums, i + 3u * FOURS, j + 3u * FOURS);
+        add_depth(sums, i + 4u * FOURS, j + 4u * FOURS);
+        add_depth(sums, i + 5u * FOURS, j + 5u * FOURS);
+        add_depth(sums, i + 6u * FOURS, j + 6u * FOURS);
+        add_depth(sums, i + 7u * FOURS, j + 7u * FOURS);
     }
-    return sums;
+}
+
+/// Adds the sums of a block of depths to the totals, and begins the next.
+fn close_block(totals: ptr<function, Sums>, sums: ptr<function, Sums>) {
+    (*totals).upper_left += (*sums).upper_left;
+    (*sums).upper_left = mat4x4<f32>();
+    if LARGE {
+        (*totals).upper_right += (*sums).upper_right;
+        (*totals).lower_left += (*sums).lower_left;
+        (*totals).lower_right += (*sums).lower_right;
+        (*sums).upper_right = mat4x4<f32>();
+        (*sums).lower_left = mat4x4<f32>();
+        (*sums).lower_right = mat4x4<f32>();
+    }
 }
 
 fn write_four(at: u32, count: u32, value: vec4<f32>) {
@@ -303,6 +355,19 @@ fn forward_place(row: u32, rows: u32) -> vec3<u32> {
     );
 }
 
+/// Writes a block of 4 x 4 from row `i` and column `j` on.
+fn write_forward(own: Part, i: u32, j: u32, block: mat4x4<f32>) {
+    let p = run.params;
+    let rows = p.batch * p.out_height * p.out_width;
+    let columns = p.out_channels / p.groups;
+    let here = within(j, columns);
+    let at = own.split * run.elements + i * p.out_channels + own.group * columns + j;
+    if i < rows { write_four(at, here, block[0]); }
+    if i + 1u < rows { write_four(at + p.out_channels, here, block[1]); }
+    if i + 2u < rows { write_four(at + 2u * p.out_channels, here, block[2]); }
+    if i + 3u < rows { write_four(at + 3u * p.out_channels, here, block[3]); }
+}
+
 @compute @workgroup_size(256)
 fn conv2d(
     @builtin(workgroup_id) id: vec3<u32>,
@@ -335,13 +400,10 @@ fn conv2d(
     var depth = range.x + 4u * block.y;
     var tap = digits(depth, f.x.radix);
     let step = digits(SLICE, f.x.radix);
-    var totals = mat4x4<f32>();
-    var sums = mat4x4<f32>();
+    var totals: Sums;
+    var sums: Sums;
     for (var slice = range.x; slice < range.y; slice += SLICE) {
-        if (slice - range.x) % BLOCK == 0u {
-            totals += sums;
-            sums = mat4x4<f32>();
-        }
+        if (slice - range.x) % BLOCK == 0u { close_block(&totals, &sums); }
         var carried: mat4x4<f32>;
         if of_rows {
             carried = by_depth(
@@ -360,20 +422,20 @@ fn conv2d(
             );
         }
         put(lane, block, carried);
-        sums = multiply_slices(sums, lane);
+        add_slices(&sums, lane);
         depth += SLICE;
         tap = add(tap, step, f.x.radix);
     }
 
-    sums += totals;
-    let i = own.row * TILE + 4u * (lane / FOURS);
-    let j = own.column * TILE + 4u * (lane % FOURS);
-    let here = within(j, columns);
-    let at = own.split * run.elements + i * p.out_channels + own.group * columns + j;
-    if i < rows { write_four(at, here, sums[0]); }
-    if i + 1u < rows { write_four(at + p.out_channels, here, sums[1]); }
-    if i + 2u < rows { write_four(at + 2u * p.out_channels, here, sums[2]); }
-    if i + 3u < rows { write_four(at + 3u * p.out_channels, here, sums[3]); }
+    close_block(&totals, &sums);
+    let i = own.row * TILE + 4u * (lane / APART);
+    let j = own.column * TILE + 4u * (lane % APART);
+    write_forward(own, i, j, totals.upper_left);
+    if LARGE {
+        write_forward(own, i, j + 64u, totals.upper_right);
+        write_forward(own, i + 64u, j, totals.lower_left);
+        write_forward(own, i + 64u, j + 64u, totals.lower_right);
+    }
 }
 
 @compute @workgroup_size(256)
@@ -409,7 +471,7 @@ fn conv2d_narrow(
             if known > 1u { weights.y = other_one(at + f.depth); }
             if known > 2u { weights.z = other_one(at + 2u * f.depth); }
             if known > 3u { weights.w = other_one(at + 3u * f.depth); }
-            tiles[d] = weights;
+            tiles[d] = stored(weights);
         }
         workgroupBarrier();
         let length = min(range.y - slice, NARROW_SLICE);
@@ -426,9 +488,10 @@ fn conv2d_narrow(
 }
 
 /// Adds four depths of a row times those of the columns.
-fn add_four(sums: vec4<f32>, x: vec4<f32>, d: u32) -> vec4<f32> {
-    let sum = fma(x.yyyy, tiles[d + 1u], fma(x.xxxx, tiles[d], sums));
-    return fma(x.wwww, tiles[d + 3u], fma(x.zzzz, tiles[d + 2u], sum));
+fn add_four(sums: vec4<f32>, row: vec4<f32>, d: u32) -> vec4<f32> {
+    let x = vec4<f32>(stored(row));
+    let sum = fma(x.yyyy, vec4<f32>(tiles[d + 1u]), fma(x.xxxx, vec4<f32>(tiles[d]), sums));
+    return fma(x.wwww, vec4<f32>(tiles[d + 3u]), fma(x.zzzz, vec4<f32>(tiles[d + 2u]), sum));
 }
 
 // ---- conv2d_grad_input
@@ -546,6 +609,18 @@ fn phase_weight(f: Phase, depth: vec3<u32>, first: u32) -> u32 {
     return (((first + depth.z) * p.kernel_height + kh) * p.kernel_width + kw) * (p.in_channels / p.groups);
 }
 
+/// Writes a block of 4 x 4 from row `i` of the phase and column `j` on.
+fn write_pixels(f: Phase, own: Part, i: u32, j: u32, block: mat4x4<f32>) {
+    let p = run.params;
+    let columns = p.in_channels / p.groups;
+    let here = within(j, columns);
+    let at = own.split * run.elements + own.group * columns + j;
+    if i < f.rows { write_four(at + phase_pixel(f, i), here, block[0]); }
+    if i + 1u < f.rows { write_four(at + phase_pixel(f, i + 1u), here, block[1]); }
+    if i + 2u < f.rows { write_four(at + phase_pixel(f, i + 2u), here, block[2]); }
+    if i + 3u < f.rows { write_four(at + phase_pixel(f, i + 3u), here, block[3]); }
+}
+
 @compute @workgroup_size(256)
 fn conv2d_grad_input(
     @builtin(workgroup_id) id: vec3<u32>,
@@ -576,13 +651,10 @@ fn conv2d_grad_input(
     var depth = range.x + 4u * block.y;
     var tap = digits(depth, f.g.radix);
     let step = digits(SLICE, f.g.radix);
-    var totals = mat4x4<f32>();
-    var sums = mat4x4<f32>();
+    var totals: Sums;
+    var sums: Sums;
     for (var slice = range.x; slice < range.y; slice += SLICE) {
-        if (slice - range.x) % BLOCK == 0u {
-            totals += sums;
-            sums = mat4x4<f32>();
-        }
+        if (slice - range.x) % BLOCK == 0u { close_block(&totals, &sums); }
         var carried: mat4x4<f32>;
         if of_rows {
             carried = by_depth(
@@ -605,20 +677,20 @@ fn conv2d_grad_input(
             );
         }
         put(lane, block, carried);
-        sums = multiply_slices(sums, lane);
+        add_slices(&sums, lane);
         depth += SLICE;
         tap = add(tap, step, f.g.radix);
     }
 
-    sums += totals;
-    let i = own.row * TILE + 4u * (lane / FOURS);
-    let j = own.column * TILE + 4u * (lane % FOURS);
-    let here = within(j, columns);
-    let at = own.split * run.elements + own.group * columns + j;
-    if i < f.rows { write_four(at + phase_pixel(f, i), here, sums[0]); }
-    if i + 1u < f.rows { write_four(at + phase_pixel(f, i + 1u), here, sums[1]); }
-    if i + 2u < f.rows { write_four(at + phase_pixel(f, i + 2u), here, sums[2]); }
-    if i + 3u < f.rows { write_four(at + phase_pixel(f, i + 3u), here, sums[3]); }
+    close_block(&totals, &sums);
+    let i = own.row * TILE + 4u * (lane / APART);
+    let j = own.column * TILE + 4u * (lane % APART);
+    write_pixels(f, own, i, j, totals.upper_left);
+    if LARGE {
+        write_pixels(f, own, i, j + 64u, totals.upper_right);
+        write_pixels(f, own, i + 64u, j, totals.lower_left);
+        write_pixels(f, own, i + 64u, j + 64u, totals.lower_right);
+    }
 }
 
 @compute @workgroup_size(256)
@@ -650,7 +722,7 @@ fn conv2d_grad_input_narrow(
         workgroupBarrier();
         for (var d = lane; d < NARROW_SLICE; d += 256u) {
             let at = phase_weight(f, digits(slice + d, f.g.radix), f.g.first) + column;
-            tiles[d] = other_four(at, select(0u, here, slice + d < range.y), columns % 4u == 0u);
+            tiles[d] = stored(other_four(at, select(0u, here, slice + d < range.y), columns % 4u == 0u));
         }
         workgroupBarrier();
         let length = min(range.y - slice, NARROW_SLICE);
@@ -707,6 +779,20 @@ fn under_pixels(places: array<vec3<u32>, 4>, output: vec3<u32>, known: bool, fou
     return value;
 }
 
+/// Writes a block of 4 x 4 from row `i` and column `j` on. A weight lies along the rows.
+fn write_weights(own: Part, i: u32, j: u32, block: mat4x4<f32>) {
+    let p = run.params;
+    let columns = p.out_channels / p.groups;
+    let rows = p.kernel_height * p.kernel_width * (p.in_channels / p.groups);
+    let by_column = transpose(block);
+    let here = within(i, rows);
+    let at = own.split * run.elements + (own.group * columns + j) * rows + i;
+    if j < columns { write_four(at, here, by_column[0]); }
+    if j + 1u < columns { write_four(at + rows, here, by_column[1]); }
+    if j + 2u < columns { write_four(at + 2u * rows, here, by_column[2]); }
+    if j + 3u < columns { write_four(at + 3u * rows, here, by_column[3]); }
+}
+
 @compute @workgroup_size(256)
 fn conv2d_grad_weight(
     @builtin(workgroup_id) id: vec3<u32>,
@@ -739,13 +825,10 @@ fn conv2d_grad_weight(
     var depth = range.x + 4u * block.y;
     var output = digits(depth, radix);
     let step = digits(SLICE, radix);
-    var totals = mat4x4<f32>();
-    var sums = mat4x4<f32>();
+    var totals: Sums;
+    var sums: Sums;
     for (var slice = range.x; slice < range.y; slice += SLICE) {
-        if (slice - range.x) % BLOCK == 0u {
-            totals += sums;
-            sums = mat4x4<f32>();
-        }
+        if (slice - range.x) % BLOCK == 0u { close_block(&totals, &sums); }
         var carried: mat4x4<f32>;
         let left = within(depth, range.y);
         if of_rows {
@@ -768,21 +851,20 @@ fn conv2d_grad_weight(
             );
         }
         put(lane, block, carried);
-        sums = multiply_slices(sums, lane);
+        add_slices(&sums, lane);
         depth += SLICE;
         output = add(output, step, radix);
     }
 
-    // A weight lies along the rows.
-    let by_column = transpose(totals + sums);
-    let i = own.row * TILE + 4u * (lane / FOURS);
-    let j = own.column * TILE + 4u * (lane % FOURS);
-    let here = within(i, rows);
-    let at = own.split * run.elements + (own.group * columns + j) * rows + i;
-    if j < columns { write_four(at, here, by_column[0]); }
-    if j + 1u < columns { write_four(at + rows, here, by_column[1]); }
-    if j + 2u < columns { write_four(at + 2u * rows, here, by_column[2]); }
-    if j + 3u < columns { write_four(at + 3u * rows, here, by_column[3]); }
+    close_block(&totals, &sums);
+    let i = own.row * TILE + 4u * (lane / APART);
+    let j = own.column * TILE + 4u * (lane % APART);
+    write_weights(own, i, j, totals.upper_left);
+    if LARGE {
+        write_weights(own, i, j + 64u, totals.upper_right);
+        write_weights(own, i + 64u, j, totals.lower_left);
+        write_weights(own, i + 64u, j + 64u, totals.lower_right);
+    }
 }
 
 @compute @workgroup_size(256)

@@ -3,22 +3,34 @@
 use crate::failure::{Failure, Result};
 use belamy_tensor::Device;
 
+/// The device of a name, multiplying in a precision: f32, which all do, or f16, which an adapter may.
+pub(crate) fn find_in(name: &str, precision: &str) -> Result<Device> {
+    #[cfg(feature = "webgpu")]
+    if precision == "f16" && name.split(':').next() == Some("webgpu") {
+        return open_webgpu(name, belamy_webgpu::Precision::F16);
+    }
+    let device = find(name)?;
+    match precision {
+        "f32" => Ok(device),
+        "f16" | "tf32" | "bf16" => {
+            let id = device.id();
+            Err(Failure::usage(format!("device {id} trains in f32, not in {precision}")))
+        }
+        _ => Err(Failure::usage(format!(
+            "--precision {precision}: there are f32, f16 (of webgpu), tf32 and bf16"
+        ))),
+    }
+}
+
 /// The device of a name. `auto` is the CPU: no other backend has been measured to be faster on a machine that is not
 /// known beforehand.
 pub(crate) fn find(name: &str) -> Result<Device> {
-    let (kind, index) = name.split_once(':').unwrap_or((name, "0"));
-    let Ok(number) = index.parse::<u32>() else {
-        return Err(Failure::usage(format!("--device {name}: {index:?} is not a device number")));
-    };
+    let (kind, number) = parts(name)?;
     match kind {
         "auto" | "cpu" if number == 0 => Ok(belamy_cpu::cpu()),
         "oracle" if number == 0 => Ok(belamy_cpu::oracle()),
         #[cfg(feature = "webgpu")]
-        "webgpu" => {
-            let options = belamy_webgpu::Options { index: number, ..Default::default() };
-            belamy_webgpu::open(options)
-                .map_err(|error| Failure::new(format!("--device {name}: {error}")))
-        }
+        "webgpu" => open_webgpu(name, belamy_webgpu::Precision::F32),
         #[cfg(not(feature = "webgpu"))]
         "webgpu" => Err(absent(name, kind)),
         #[cfg(feature = "cuda")]
@@ -37,6 +49,22 @@ pub(crate) fn find(name: &str) -> Result<Device> {
             Err(Failure::usage(format!("there is no device {kind:?}; {hint}")))
         }
     }
+}
+
+/// A device's kind and number.
+fn parts(name: &str) -> Result<(&str, u32)> {
+    let (kind, index) = name.split_once(':').unwrap_or((name, "0"));
+    let Ok(number) = index.parse::<u32>() else {
+        return Err(Failure::usage(format!("--device {name}: {index:?} is not a device number")));
+    };
+    Ok((kind, number))
+}
+
+#[cfg(feature = "webgpu")]
+fn open_webgpu(name: &str, precision: belamy_webgpu::Precision) -> Result<Device> {
+    let (_, index) = parts(name)?;
+    let options = belamy_webgpu::Options { index, precision, ..Default::default() };
+    belamy_webgpu::open(options).map_err(|error| Failure::new(format!("--device {name}: {error}")))
 }
 
 #[cfg(not(all(feature = "cuda", feature = "webgpu")))]

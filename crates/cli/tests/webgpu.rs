@@ -24,6 +24,38 @@ fn has_adapter() -> bool {
     devices.as_array().unwrap().iter().any(is_adapter)
 }
 
+#[test]
+fn a_run_in_f16_says_so_and_is_resumed_in_f16() {
+    if !has_adapter() {
+        return skip("training in f16", "there is no adapter", "webgpu");
+    }
+    let folder = Folder::new("f16");
+    let run = |words: &str| {
+        let ran = common::line(words);
+        // Few adapters have none.
+        let lacks = ran.stderr.contains("has no f16 in shaders");
+        assert!(ran.code == Some(if lacks { 1 } else { 0 }), "{words}: {ran:?}");
+        !lacks
+    };
+    let (half, single) = (folder.at("half"), folder.at("single"));
+    let words = "train sine --device webgpu --log-every 1 --sample-every 0 --checkpoint-every 2";
+    if !run(&format!("{words} --steps 2 --precision f16 --out {half}")) {
+        return skip("training in f16", "the adapter has no f16", "webgpu");
+    }
+    run(&format!("{words} --steps 4 --precision f16 --out {half}-whole"));
+    run(&format!("{words} --steps 4 --out {single}"));
+    // The precision is the run's own.
+    run(&format!("train --resume {half} --steps 4"));
+    let read = |file: &str| std::fs::read(file).unwrap();
+    let plan = |run: &str| String::from_utf8(read(&format!("{run}/run.toml"))).unwrap();
+    assert!(plan(&half).contains("precision = \"f16\""), "{}", plan(&half));
+    assert!(plan(&single).contains("precision = \"f32\""), "{}", plan(&single));
+    let weights =
+        |run: &str| read(&format!("{run}/checkpoints/step-00000004/generator.safetensors"));
+    assert!(weights(&half) == weights(&format!("{half}-whole")), "resumed in another precision");
+    assert!(weights(&half) != weights(&single), "f16 changed nothing");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn without_an_adapter_the_program_says_how_to_get_one() {

@@ -38,7 +38,7 @@ pub struct Plan {
     pub seed: u64,
     /// The device's name.
     pub device: String,
-    /// The arithmetic: f32.
+    /// The arithmetic: f32, or f16 for the operands of products alone.
     pub precision: String,
     /// The data's path; empty for made or built-in data.
     pub data: PathBuf,

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`WebGpu`] | the backend: one adapter, opened |
 //! | [`adapter`] | which adapters this machine has |
-//! | [`Products`] | in which of several ways matrices and convolutions are multiplied |
+//! | [`Products`], [`Precision`] | in which of several ways matrices and convolutions are multiplied |
 //! | `memory` | buffers that go back to a pool, with canaries around them in tests |
 //! | `textures` | operands as textures, where an adapter reads them so faster |
 //! | `recorder` | launches, collected and submitted together |
@@ -29,12 +29,13 @@ mod recorder;
 mod textures;
 mod uniforms;
 
-pub use kernels::variant::Products;
+pub use kernels::variant::{Precision, Products};
 
 use adapter::ready;
 use belamy_tensor::{Backend, Buffer, Call, DType, Device, DeviceId, Error, ErrorKind, Result};
 use cache::Cache;
 use kernels::Outlives;
+use kernels::variant::Blocks;
 use memory::{Lineage, Pool, Storage};
 use pipelines::Pipelines;
 use recorder::Recorder;
@@ -62,9 +63,11 @@ pub struct Options {
     pub most_groups: Option<u32>,
     /// Bytes that all buffers may take together, where that is to be less than the adapter has.
     pub memory: Option<u64>,
-    /// How products are computed, where that is not to follow from the adapter: for tests and for comparisons. Opening
-    /// fails where the adapter lacks what it needs.
+    /// How products are computed, where that is not to follow from the adapter and from their shapes: for tests and for
+    /// comparisons. Opening fails where the adapter lacks what it needs.
     pub products: Option<Products>,
+    /// What the operands of products are rounded to. Opening fails where the adapter lacks what that needs.
+    pub precision: Precision,
 }
 
 /// What a device has done so far, to see that a repeated step costs no more than it must.
@@ -99,6 +102,11 @@ pub struct WebGpu {
     /// Whether kernels may bind [`kernels::WIDE`] buffers.
     wide: bool,
     products: Products,
+    /// Whether small products may be computed in another way than `products`.
+    by_shape: bool,
+    precision: Precision,
+    /// The cooperative matrices of this adapter, where products are multiplied by them.
+    blocks: Option<Blocks>,
     pool: Arc<Pool>,
     state: Mutex<State>,
     faults: Arc<Faults>,
@@ -149,14 +157,21 @@ impl WebGpu {
         let id = DeviceId { name: "webgpu", index: options.index };
         let refuse = |message| Error::new(ErrorKind::Device { device: id, message });
         let adapter = adapter::choose(options.index).map_err(refuse)?;
-        let limits = adapter.limits();
+        let (limits, precision) = (adapter.limits(), options.precision);
+        let name = adapter.get_info().name;
+        if let Some(message) = precision.lacking(&name, adapter.features()) {
+            return Err(refuse(message));
+        }
         let products = match options.products {
+            Some(products) if !products.computes_in(precision) => {
+                let other = if precision == Precision::F32 { "f16" } else { "f32" };
+                return Err(refuse(format!("{products:?} products are computed in {other} alone")));
+            }
             Some(products) if products.can_run_on(&adapter) => products,
             Some(products) => {
-                let name = adapter.get_info().name;
                 return Err(refuse(format!("{name} lacks what {products:?} products need")));
             }
-            None => Products::best_on(&adapter),
+            None => Products::best_on(&adapter, precision),
         };
         let wide_limits = wgpu::Limits {
             max_storage_buffers_per_shader_stage: kernels::WIDE,
@@ -177,13 +192,16 @@ impl WebGpu {
         };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("belamy"),
-            required_features: products.features() | Cache::feature(&adapter),
+            required_features: products.features()
+                | precision.features()
+                | Cache::feature(&adapter),
             required_limits,
+            experimental_features: products.experiments(),
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
         };
         let (device, queue) = ready(adapter.request_device(&descriptor))
-            .map_err(|error| refuse(format!("{}: {error}", adapter.get_info().name)))?;
+            .map_err(|error| refuse(format!("{name}: {error}")))?;
         let faults = Arc::new(Faults::default());
         let seen = Arc::clone(&faults);
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| seen.set(error.to_string())));
@@ -207,12 +225,47 @@ impl WebGpu {
             counters: Counters::default(),
             dispatches: BTreeMap::new(),
         });
-        Ok(WebGpu { id, device, queue, largest, most_groups, wide, products, pool, state, faults })
+        Ok(WebGpu {
+            id,
+            device,
+            queue,
+            largest,
+            most_groups,
+            wide,
+            products,
+            by_shape: options.products.is_none(),
+            precision,
+            blocks: products.blocks(&adapter),
+            pool,
+            state,
+            faults,
+        })
     }
 
-    /// How products are computed on this device.
+    /// How products are computed on this device, where their shapes are such that they can be; the others are computed
+    /// as [`Products::Large`] or [`Products::Portable`] says.
     pub fn products(&self) -> Products {
         self.products
+    }
+
+    /// What the operands of products are rounded to on this device.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Whether so many products of so many rows and columns are computed by large tiles.
+    fn takes_large_tiles(&self, rows: u32, columns: u32, products: u32) -> bool {
+        let fill = kernels::variant::large_tiles_fill_a_gpu(rows, columns, products);
+        match self.products {
+            Products::Large => fill || !self.by_shape,
+            Products::Cooperative => fill,
+            Products::Portable | Products::Software => false,
+        }
+    }
+
+    /// The cooperative matrices that products of whole blocks are multiplied by, if any.
+    fn blocks(&self) -> Option<Blocks> {
+        self.blocks
     }
 
     /// What the device has done so far.

@@ -57,7 +57,8 @@ pub(crate) struct Pipelines {
     pub(crate) cache: Option<Cache>,
     modules: HashMap<&'static str, wgpu::ShaderModule>,
     interfaces: HashMap<Arity, Interface>,
-    pipelines: HashMap<(&'static str, Arity), wgpu::ComputePipeline>,
+    /// By shader, entry point and what is bound.
+    pipelines: HashMap<(&'static str, &'static str, Arity), wgpu::ComputePipeline>,
     bind_groups: HashMap<(Arity, Vec<u64>), wgpu::BindGroup>,
 }
 
@@ -117,18 +118,18 @@ impl Pipelines {
     pub(crate) fn pipeline(
         &mut self,
         device: &wgpu::Device,
-        family: &'static str,
+        shader: &'static str,
         entry: &'static str,
         arity: Arity,
     ) -> (wgpu::ComputePipeline, bool) {
-        if let Some(pipeline) = self.pipelines.get(&(entry, arity)) {
+        if let Some(pipeline) = self.pipelines.get(&(shader, entry, arity)) {
             return (pipeline.clone(), false);
         }
-        let module = match self.modules.get(family) {
+        let module = match self.modules.get(shader) {
             Some(module) => module.clone(),
             None => {
-                let module = module(device, family, self.checked);
-                self.modules.insert(family, module.clone());
+                let module = module(device, shader, self.checked);
+                self.modules.insert(shader, module.clone());
                 module
             }
         };
@@ -146,7 +147,7 @@ impl Pipelines {
             },
             cache: self.cache.as_ref().map(Cache::pipelines),
         });
-        self.pipelines.insert((entry, arity), pipeline.clone());
+        self.pipelines.insert((shader, entry, arity), pipeline.clone());
         (pipeline, true)
     }
 
@@ -203,11 +204,11 @@ impl Pipelines {
     }
 }
 
-fn module(device: &wgpu::Device, family: &'static str, checked: bool) -> wgpu::ShaderModule {
-    let source = belamy_shaders::source(family).expect("each family of the kernel list has a file");
+fn module(device: &wgpu::Device, shader: &'static str, checked: bool) -> wgpu::ShaderModule {
+    let source = belamy_shaders::source(shader).expect("each family of the kernel list has a file");
     let descriptor = wgpu::ShaderModuleDescriptor {
-        label: Some(family),
-        source: wgpu::ShaderSource::Wgsl(source.into()),
+        label: Some(shader),
+        source: wgpu::ShaderSource::Wgsl(source),
     };
     if checked {
         return device.create_shader_module(descriptor);

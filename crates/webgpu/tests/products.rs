@@ -1,12 +1,14 @@
 //! Products in every way that the adapter can compute them: the case table between canaries and with every access
-//! checked, and the rounding of long sums.
+//! checked, products of more than one tile, and the rounding of long sums.
+
+mod common;
 
 use belamy_tensor::ops::matmul::matmul;
-use belamy_tensor::{DType, Device, Shape, Tensor};
+use belamy_tensor::{DType, Device};
 use belamy_tests::plan::{Subject, run};
-use belamy_tests::values::Numbers;
 use belamy_tests::{Mode, ops};
-use belamy_webgpu::{Options, Products};
+use belamy_webgpu::{Options, Precision, Products};
+use common::products::{normal, rounding, several_tiles};
 use std::io::Write;
 
 const MODES: [Mode; 5] =
@@ -20,15 +22,20 @@ fn device(options: Options) -> Option<Device> {
         Err(error) => {
             let required = std::env::var("BELAMY_REQUIRE").unwrap_or_default();
             let required = required.split(',').any(|name| name.trim() == "webgpu");
-            assert!(!required || options.products != Some(Products::Portable), "{error}");
+            assert!(!required || options.products == Some(Products::Software), "{error}");
             let _ = writeln!(std::io::stdout().lock(), "skipped: products, {options:?}: {error}");
             None
         }
     }
 }
 
+/// Every way to multiply in f32.
+fn ways() -> impl Iterator<Item = Products> {
+    Products::ALL.into_iter().filter(|way| way.computes_in(Precision::F32))
+}
+
 fn check(options: Options) {
-    for products in Products::ALL {
+    for products in ways() {
         let options = Options { products: Some(products), ..options };
         let Some(device) = device(options) else { continue };
         let mut cases = ops::all_cases();
@@ -52,18 +59,21 @@ fn every_way_agrees_with_the_oracle_with_every_access_checked() {
     check(Options { checked: true, ..Options::default() });
 }
 
-/// Normally distributed numbers, the same on every device.
-fn normal(shape: &[usize], device: &Device) -> Tensor {
-    let values = Numbers::new("long sums", &format!("{shape:?}")).normals(shape.iter().product());
-    Tensor::from_f64(&values, Shape::new(shape).unwrap(), DType::F32, device).unwrap()
-}
-
-/// The root of the mean squared error, in units of the last place of the root of the mean squared value.
-fn rounding(got: &Tensor, want: &Tensor) -> f64 {
-    let (got, want) = (got.to_f64().unwrap(), want.to_f64().unwrap());
-    let error: f64 = got.iter().zip(&want).map(|(got, want)| (got - want).powi(2)).sum();
-    let size: f64 = want.iter().map(|want| want.powi(2)).sum();
-    (error / size).sqrt() / f64::from(f32::EPSILON)
+#[test]
+fn products_of_several_tiles_are_whole() {
+    let oracle = belamy_cpu::oracle();
+    for products in ways() {
+        let options = Options { products: Some(products), canaries: true, ..Options::default() };
+        let Some(device) = device(options) else { continue };
+        for fours in [false, true] {
+            let (got, want) = (several_tiles(fours, &device), several_tiles(fours, &oracle));
+            for (place, (got, want)) in got.iter().zip(&want).enumerate() {
+                let error = rounding(got, want);
+                // One element of 30,000 that is missing is an error of some 50,000 units.
+                assert!(error <= 5.0, "{products:?}: product {place} is wrong by {error} units");
+            }
+        }
+    }
 }
 
 /// A sum of normal terms in one chain is wrong by about 0.2 units times the root of half its length: 18 units for 16,384
@@ -71,7 +81,7 @@ fn rounding(got: &Tensor, want: &Tensor) -> f64 {
 #[test]
 fn long_sums_round_as_their_blocks_do() {
     let oracle = belamy_cpu::oracle();
-    for products in Products::ALL {
+    for products in ways() {
         let options = Options { products: Some(products), ..Options::default() };
         let Some(device) = device(options) else { continue };
         let errors = [256, 16_384].map(|k| {
@@ -85,4 +95,15 @@ fn long_sums_round_as_their_blocks_do() {
         let _ = writeln!(std::io::stdout().lock(), "{line} units in the last place");
         assert!(errors.iter().all(|error| *error <= 5.0), "{line}");
     }
+}
+
+#[test]
+fn a_software_adapter_multiplies_in_its_own_way() {
+    let own = Options { products: Some(Products::Software), ..Options::default() };
+    let (Some(_), Some((_, gpu))) = (device(own), common::open("the rule", Options::default()))
+    else {
+        return;
+    };
+    let kind = belamy_webgpu::adapter::adapters()[0].kind;
+    assert_eq!(gpu.products() == Products::Software, kind == "software", "{kind}");
 }

@@ -1,7 +1,7 @@
 //! Every shader as text, without a device: that it is valid WGSL within WebGPU's default limits, and that it means by
 //! bindings, parameters and shared functions what Rust and the other shaders mean.
 
-use belamy_shaders::{SOURCES, VARIANTS};
+use belamy_shaders::{SOURCES, SPECIALISED, VARIANTS};
 use belamy_tensor::kernel::{KernelId, Layout};
 use naga::valid::{Capabilities, FunctionInfo, ModuleInfo, ValidationFlags, Validator};
 use naga::{
@@ -36,6 +36,14 @@ impl Shader {
         // No capability but a variant's: WebGPU's default features alone.
         let (family, capabilities) = match family.split_once('.') {
             Some((family, "software")) => (family, Capabilities::SUBGROUP),
+            Some((family, "large")) => (family, Capabilities::empty()),
+            Some((family, "f16" | "large.f16")) => (family, Capabilities::SHADER_FLOAT16),
+            Some((family, "cooperative")) => (
+                family,
+                Capabilities::COOPERATIVE_MATRIX
+                    | Capabilities::SUBGROUP
+                    | Capabilities::SHADER_FLOAT16,
+            ),
             _ => (family, Capabilities::empty()),
         };
         let info = Validator::new(ValidationFlags::all(), capabilities)
@@ -63,9 +71,13 @@ impl Shader {
     }
 }
 
-/// Every family's text, and every variant's.
-fn texts() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
-    SOURCES.iter().chain(VARIANTS)
+/// Every family's text, and every variant's; also of those that are made from a family's.
+fn texts() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let names = SOURCES.iter().chain(VARIANTS).map(|(name, _)| *name);
+    names.chain(SPECIALISED.iter().map(|special| special.name)).map(|name| {
+        let text = belamy_shaders::source(name).expect("it is listed");
+        (name, &*text.into_owned().leak())
+    })
 }
 
 /// Every shader that is valid WGSL; that all are is a test of its own.

@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     /// auto, cpu, oracle, webgpu or cuda, with :N for the N-th; a resumed run stays on its own if not given.
     #[arg(long)]
     device: Option<String>,
-    /// f32, tf32 or bf16; the CPU trains in f32.
+    /// f32; or f16 with --device webgpu, which rounds what is multiplied, and sums and keeps the rest in f32.
     #[arg(long)]
     precision: Option<String>,
     /// Generator updates.
@@ -74,21 +74,16 @@ const FIRST_STEPS: u64 = 3_000;
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     device::limit_threads(arguments.threads)?;
     let plan = arguments.resume.as_deref().map(run::read_plan).transpose()?;
-    let own = plan.as_ref().map_or("auto", |plan| &plan.device);
-    let device = device::find(arguments.device.as_deref().unwrap_or(own))?;
-    if let Some(precision) = arguments.precision.as_deref().filter(|&precision| precision != "f32")
-    {
-        let what = match precision {
-            "tf32" | "bf16" => format!("device {} trains in f32, not in {precision}", device.id()),
-            _ => format!("--precision {precision}: there are f32, tf32 and bf16"),
-        };
-        return Err(Failure::usage(what));
-    }
+    let own = plan.as_ref().map_or(["auto", "f32"], |plan| [&plan.device, &plan.precision]);
+    let precision = arguments.precision.as_deref().unwrap_or(own[1]).to_owned();
+    let device = device::find_in(arguments.device.as_deref().unwrap_or(own[0]), &precision)?;
     let stop = stop_on_signals()?;
     let mut progress = Progress::new();
     let (mut run, out) = match (&arguments.resume, plan) {
-        (Some(out), Some(plan)) => (resume(&arguments, plan, out, &device)?, out.clone()),
-        _ => create(&arguments, &device, &progress)?,
+        (Some(out), Some(plan)) => {
+            (resume(&arguments, Plan { precision, ..plan }, out, &device)?, out.clone())
+        }
+        _ => create(&arguments, precision, &device, &progress)?,
     };
     warn(&mut run, &progress)?;
     let outcome = run.train(&mut progress, &stop);
@@ -138,6 +133,7 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>> {
 
 fn create(
     arguments: &Arguments,
+    precision: String,
     device: &belamy_tensor::Device,
     progress: &Progress,
 ) -> Result<(Run, PathBuf)> {
@@ -161,7 +157,7 @@ fn create(
         None => next_folder(&recipe.name)?,
     };
     let path = arguments.data.as_deref().map(std::path::absolute).transpose();
-    let mut plan = Plan::new(recipe, seed, device);
+    let mut plan = Plan { precision, ..Plan::new(recipe, seed, device) };
     plan.data = path.map_err(|error| Failure::new(error.to_string()))?.unwrap_or_default();
     set_intervals(&mut plan, arguments);
     let run = Run::create(plan, &data, device, &out)?;

@@ -5,7 +5,8 @@
 //! plain products of matrices, and taken as such: no tap then meets padding.
 
 use super::Run;
-use super::matmul::{self, TILE, in_software, product, software_product, software_tiles};
+use super::matmul::{self, Tile, in_software, product, software_product, software_tiles};
+use super::variant;
 use belamy_tensor::Result;
 use belamy_tensor::ops::conv2d::Conv2dParams;
 use belamy_tensor::ops::matmul::MatmulParams;
@@ -16,15 +17,24 @@ const NARROW_TILE: [u32; 2] = [256, 4];
 /// than what the narrow tile loses by not sharing its rows.
 const MOST_NARROW_COLUMNS: u32 = 8;
 
-/// The tile for a product of `rows` and `columns`, and whether it is the narrow one: for few columns, if there are
-/// enough rows for more than one narrow tile.
-fn tile(rows: u32, columns: u32) -> ([u32; 2], bool) {
-    let narrow = columns <= MOST_NARROW_COLUMNS && rows > NARROW_TILE[0];
-    (if narrow { NARROW_TILE } else { [TILE; 2] }, narrow)
+/// Whether a product is one of narrow tiles: of few columns, if there are enough rows for more than one such tile.
+fn is_narrow(rows: u32, columns: u32) -> bool {
+    columns <= MOST_NARROW_COLUMNS && rows > NARROW_TILE[0]
 }
 
-fn tiles(rows: u32, columns: u32, tile: [u32; 2]) -> u32 {
-    rows.div_ceil(tile[0]) * columns.div_ceil(tile[1])
+/// The tile for so many `products` of rows and columns, and which of two entry points has it, the square one or the
+/// narrow one.
+fn tile(
+    run: &Run<'_>,
+    [rows, columns, products]: [u32; 3],
+    [square, narrow]: [&'static str; 2],
+) -> (Tile, &'static str) {
+    if is_narrow(rows, columns) {
+        let [rows, columns] = NARROW_TILE;
+        let shader = variant::shader("conv2d", false, run.gpu.precision());
+        return (Tile { rows, columns, shader }, narrow);
+    }
+    (Tile::new(run, rows, columns, products), square)
 }
 
 /// Whether each image is one window, without padding.
@@ -74,10 +84,9 @@ pub(super) fn conv2d(run: &mut Run<'_>) -> Result<()> {
         let channels = [p.in_channels / p.groups, columns];
         return software(run, &p, entries, channels, software_tiles(rows, columns));
     }
-    let (tile, narrow) = tile(rows, columns);
-    let entry = if narrow { "conv2d_narrow" } else { "conv2d" };
-    let tiles = tiles(rows, columns, tile) * p.groups;
-    product(run, [entry, "conv2d_add_splits"], inputs, tiles, depth)
+    let (tile, entry) = tile(run, [rows, columns, p.groups], ["conv2d", "conv2d_narrow"]);
+    let tiles = tile.count(rows, columns) * p.groups;
+    product(run, tile, [entry, "conv2d_add_splits"], inputs, tiles, depth)
 }
 
 pub(super) fn conv2d_grad_input(run: &mut Run<'_>) -> Result<()> {
@@ -101,10 +110,11 @@ pub(super) fn conv2d_grad_input(run: &mut Run<'_>) -> Result<()> {
         return software(run, &p, entries, channels, software_tiles(rows, columns) * phases);
     }
     let taps = p.kernel_height.div_ceil(p.stride_height) * p.kernel_width.div_ceil(p.stride_width);
-    let (tile, narrow) = tile(rows, columns);
-    let entry = if narrow { "conv2d_grad_input_narrow" } else { "conv2d_grad_input" };
-    let tiles = tiles(rows, columns, tile) * phases * p.groups;
-    product(run, [entry, "conv2d_add_splits"], inputs, tiles, taps * (p.out_channels / p.groups))
+    let products = phases * p.groups;
+    let entries = ["conv2d_grad_input", "conv2d_grad_input_narrow"];
+    let (tile, entry) = tile(run, [rows, columns, products], entries);
+    let (tiles, depth) = (tile.count(rows, columns) * products, taps * (p.out_channels / p.groups));
+    product(run, tile, [entry, "conv2d_add_splits"], inputs, tiles, depth)
 }
 
 pub(super) fn conv2d_grad_weight(run: &mut Run<'_>) -> Result<()> {
@@ -124,9 +134,11 @@ pub(super) fn conv2d_grad_weight(run: &mut Run<'_>) -> Result<()> {
         let tiles = software_tiles(rows, columns) * p.groups;
         return software_product(run, "conv2d.software", entry, inputs, tiles);
     }
-    let tiles = tiles(rows, columns, [TILE; 2]) * p.groups;
-    let depth = p.batch * p.out_height * p.out_width;
-    product(run, ["conv2d_grad_weight", "conv2d_add_splits"], inputs, tiles, depth)
+    let tile = Tile::new(run, rows, columns, p.groups);
+    let (tiles, depth) =
+        (tile.count(rows, columns) * p.groups, p.batch * p.out_height * p.out_width);
+    let entries = ["conv2d_grad_weight", "conv2d_add_splits"];
+    product(run, tile, entries, inputs, tiles, depth)
 }
 
 #[cfg(test)]
@@ -136,9 +148,9 @@ mod tests {
     #[test]
     fn few_columns_and_many_rows_take_the_narrow_tile() {
         // A generator's last layer, to three channels; a critic's last, to one number an image; a middle layer.
-        assert_eq!(tile(4 * 4096, 3), (NARROW_TILE, true));
-        assert_eq!(tile(64, 1), ([TILE; 2], false));
-        assert_eq!(tile(4096, 128), ([TILE; 2], false));
-        assert_eq!(tiles(4097, 128, [TILE; 2]), 65 * 2);
+        assert!(is_narrow(4 * 4096, 3));
+        assert!(!is_narrow(64, 1));
+        assert!(!is_narrow(4096, 128));
+        assert_eq!(Tile { rows: 64, columns: 64, shader: "conv2d" }.count(4097, 128), 65 * 2);
     }
 }

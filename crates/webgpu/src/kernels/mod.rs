@@ -120,6 +120,11 @@ impl Run<'_> {
         self.record(self.kernel.family(), pass, Reads::ManyBuffers, sizes)
     }
 
+    /// Records one dispatch of an entry point of the shader `<family>.<variant>`, or of the family's own.
+    pub(crate) fn pass_of(&mut self, shader: &'static str, pass: &Pass<'_>) -> Result<()> {
+        self.record(shader, pass, Reads::Buffers, &[])
+    }
+
     /// Records one dispatch of an entry point of the shader `<family>.<variant>`, which reads through textures.
     pub(crate) fn pass_through_textures(
         &mut self,

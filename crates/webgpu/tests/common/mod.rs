@@ -1,5 +1,8 @@
 //! What the tests on an adapter share: opening it, or saying by name that there is none.
 
+#[allow(dead_code, reason = "each test program uses a part")]
+pub(crate) mod products;
+
 use belamy_tensor::Device;
 use belamy_webgpu::{Options, WebGpu};
 use std::collections::BTreeSet;
@@ -18,6 +21,7 @@ pub(crate) fn say(line: impl Display) {
 /// what is not tested then is said by name; `BELAMY_REQUIRE=webgpu` makes that fail.
 ///
 /// Tests leave the user's cache alone.
+#[allow(dead_code, reason = "each test program uses a part")]
 pub(crate) fn open(tested: &str, options: Options) -> Option<(Device, Arc<WebGpu>)> {
     match WebGpu::open_with_cache(options, None) {
         Ok(gpu) => {
