@@ -30,6 +30,11 @@ def run(words, folder):
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
+def features(arguments):
+    """burn's kernels as SPIR-V, its own way on Vulkan, or as WGSL."""
+    return ["--no-default-features", "--features", "fusion,autotune"] if arguments.wgsl else []
+
+
 def commands(arguments):
     """The programs: name, words, folder."""
     steps = ["--steps", arguments.steps, "--warm", arguments.warm]
@@ -40,7 +45,8 @@ def commands(arguments):
     for peer in arguments.peer:
         if peer == "burn":
             adapter = ["--adapter", arguments.adapter]
-            yield peer, ["cargo", "run", "--quiet", "--release", "--", "dcgan64", *batch, *steps, *adapter], HERE / "burn"
+            burn = ["cargo", "run", "--quiet", "--release", *features(arguments), "--"]
+            yield peer, [*burn, "dcgan64", *batch, *steps, *adapter], HERE / "burn"
         elif peer == "candle":
             yield peer, ["cargo", "run", "--quiet", "--release", "--", "dcgan64", *batch, *steps], HERE / "candle"
         else:
@@ -53,6 +59,7 @@ def main():
     parser.add_argument("--device", default="cpu", choices=["cpu", "webgpu", "cuda"], help="Belamy's device")
     parser.add_argument("--peer", action="append", choices=["burn", "candle", "torch"], help="may be given several times")
     parser.add_argument("--adapter", default="default", choices=["cpu", "gpu", "default"], help="burn's adapter; cpu is the software one")
+    parser.add_argument("--wgsl", action="store_true", help="burn's kernels as WGSL: its SPIR-V crashes some software drivers")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--warm", type=int, default=2)
@@ -62,7 +69,8 @@ def main():
     programs = list(commands(arguments))
     subprocess.run(["cargo", "bench", "--quiet", "-p", "belamy-benches", "--bench", "step", "--no-run"], cwd=ROOT, check=True)
     for peer in {"burn", "candle"} & set(arguments.peer):
-        subprocess.run(["cargo", "build", "--quiet", "--release"], cwd=HERE / peer, check=True)
+        chosen = features(arguments) if peer == "burn" else []
+        subprocess.run(["cargo", "build", "--quiet", "--release", *chosen], cwd=HERE / peer, check=True)
     lines = {name: [] for name, _, _ in programs}
     for turn in range(arguments.rounds):
         turn %= len(programs)

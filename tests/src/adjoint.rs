@@ -6,8 +6,13 @@ use crate::evaluate::{cotangent, evaluate, output};
 use crate::values::Numbers;
 use belamy_tensor::{DType, Device, Graph};
 
-/// Checks the identity for one linear operand.
-pub fn adjoint(case: &Case, operand: usize, dtype: DType, device: &Device) -> Result<(), Mismatch> {
+/// Checks the identity for one linear operand; the error as a share of its bound.
+pub fn adjoint(
+    case: &Case,
+    operand: usize,
+    dtype: DType,
+    device: &Device,
+) -> Result<f64, Mismatch> {
     let refused = |error| Mismatch::Presence { what: format!("the op refused: {error:?}") };
     let values = case.values();
     let count = values[operand].len();
@@ -37,7 +42,7 @@ pub fn adjoint(case: &Case, operand: usize, dtype: DType, device: &Device) -> Re
     if !(left_size.max(right_size) > MEANINGFUL * bound) {
         return Err(Mismatch::Meaningless { wanted: left_size, bound });
     }
-    Ok(())
+    Ok((left - right).abs() / bound)
 }
 
 /// ⟨a, b⟩, and the same of magnitudes.

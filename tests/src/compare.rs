@@ -77,22 +77,25 @@ fn root_mean_square(values: impl ExactSizeIterator<Item = f64>) -> f64 {
 }
 
 /// Compares element by element: `|got − want| ≤ bound`, said so that NaN fails, for equal shapes and wanted numbers
-/// that are much larger than the bound.
+/// that are much larger than the bound. Returns the largest error as a share of its bound.
 pub fn compare(
     got: &[f64],
     got_shape: Shape,
     want: &[f64],
     want_shape: Shape,
     bound: impl Fn(usize) -> f64,
-) -> Result<(), Mismatch> {
+) -> Result<f64, Mismatch> {
     if got_shape != want_shape || got.len() != want.len() {
         return Err(Mismatch::Shape { got: got_shape, want: want_shape });
     }
     let mut worst: Option<(f64, usize)> = None;
-    let mut wrong = 0;
+    let (mut wrong, mut share) = (0, 0.0f64);
     for index in 0..want.len() {
         let (error, bound) = ((got[index] - want[index]).abs(), bound(index));
         let equal_infinities = got[index] == want[index];
+        if error > 0.0 && error <= bound {
+            share = share.max(error / bound);
+        }
         if !(error <= bound) && !equal_infinities {
             wrong += 1;
             let excess = if error.is_nan() { f64::INFINITY } else { error / bound };
@@ -111,7 +114,7 @@ pub fn compare(
     if !(wanted > MEANINGFUL * bound) && !want.is_empty() {
         return Err(Mismatch::Meaningless { wanted, bound });
     }
-    Ok(())
+    Ok(share)
 }
 
 /// Compares bit by bit, NaN equal to the same NaN.

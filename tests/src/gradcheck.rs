@@ -93,8 +93,8 @@ fn refused(error: belamy_tensor::Error) -> Mismatch {
     Mismatch::Presence { what: format!("the op refused: {error:?}") }
 }
 
-/// Checks the gradient of every differentiable operand, as `graph` gives it.
-pub fn gradient(case: &Case, device: &Device, graph: Graph) -> Result<(), Mismatch> {
+/// Checks the gradient of every differentiable operand, as `graph` gives it; the largest error as a share of its bound.
+pub fn gradient(case: &Case, device: &Device, graph: Graph) -> Result<f64, Mismatch> {
     let values = case.values();
     let got =
         evaluate(case, &case.build, &values, None, DType::F64, device, graph).map_err(refused)?;
@@ -124,7 +124,7 @@ pub fn gradient(case: &Case, device: &Device, graph: Graph) -> Result<(), Mismat
 }
 
 /// A derivative that cancels, or that differences cannot see, is known as well as a fraction of the others.
-fn verdict(gots: &[f64], wants: &[f64], bounds: &[f64]) -> Result<(), Mismatch> {
+fn verdict(gots: &[f64], wants: &[f64], bounds: &[f64]) -> Result<f64, Mismatch> {
     let largest = bounds.iter().copied().fold(0.0, f64::max);
     let shape = Shape::from([wants.len()]);
     compare(gots, shape, wants, shape, |index| bounds[index] + 1e-2 * largest)
@@ -136,7 +136,7 @@ fn elements(case: &Case) -> usize {
 }
 
 /// Checks the gradient of `Σ_i ⟨v_i, gradient_i⟩` with respect to every differentiable operand and the cotangent.
-pub fn second_gradient(case: &Case, device: &Device) -> Result<(), Mismatch> {
+pub fn second_gradient(case: &Case, device: &Device) -> Result<f64, Mismatch> {
     let values = case.values();
     let first = |values: &[Vec<f64>], weights: &[f64]| {
         let weights = Some(weights);

@@ -12,6 +12,7 @@
 //! | [`golden`] | numbers that another implementation computed |
 //! | [`plan`] | which checks a case asks for, and running them |
 //! | [`report`] | how many checks were made of each op, and what failed |
+//! | [`margins`] | how far from their bounds the others are: the table in `gradients.md` |
 //! | [`require`] | what `BELAMY_REQUIRE` names must be there |
 //! | [`trace`] | which kernels a case launches |
 //! | [`mutants`] | kernels made wrong on purpose, which the table must reject |
@@ -30,6 +31,7 @@ pub mod compare;
 pub mod evaluate;
 pub mod golden;
 pub mod gradcheck;
+pub mod margins;
 pub mod mutants;
 pub mod ops;
 pub mod parity;

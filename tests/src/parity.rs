@@ -1,7 +1,8 @@
 //! A device against the oracle, against itself, and an op against its definition.
 //!
 //! `|got − want| ≤ 4 ε √K · size + tiny`, where ε is the type's unit roundoff, K how many terms an element sums, and
-//! `size` what the case's [`Scale`] says: for sums of products the same op on absolute values.
+//! `size` what the case's [`Scale`] says: for sums of products the same op on absolute values. Each check returns the
+//! largest error as a share of its bound, 0 where bits are compared.
 
 use crate::case::{Build, Case, Scale};
 use crate::compare::{EPSILON_F32, EPSILON_F64, Mismatch, compare, identical};
@@ -75,7 +76,7 @@ pub fn forward(
     dtype: DType,
     device: &Device,
     oracle: &Device,
-) -> Result<(), Mismatch> {
+) -> Result<f64, Mismatch> {
     let got = evaluate(case, &case.build, &case.values(), None, dtype, device, Graph::Drop)
         .map_err(refused)?;
     let want = answer(case, oracle)?;
@@ -91,12 +92,13 @@ pub fn backward(
     dtype: DType,
     device: &Device,
     oracle: &Device,
-) -> Result<(), Mismatch> {
+) -> Result<f64, Mismatch> {
     let got = evaluate(case, &case.build, &case.values(), None, dtype, device, Graph::Drop)
         .map_err(refused)?;
     let want = answer(case, oracle)?;
     let sizes = sizes(case, &want, oracle)?;
     let terms = case.reduction.max(want.output.len());
+    let mut share = 0.0f64;
     for (operand, input) in case.inputs.iter().enumerate() {
         let (got, want) = (&got.grads[operand], &want.grads[operand]);
         let (Some(got), Some(want)) = (got, want) else {
@@ -108,9 +110,10 @@ pub fn backward(
         };
         let shape = input.shape;
         let size = sizes.grads[operand].as_deref().unwrap_or(want);
-        compare(got, shape, want, shape, |index| bound(case, dtype, terms, size[index].abs()))?;
+        let bound = |index: usize| bound(case, dtype, terms, size[index].abs());
+        share = share.max(compare(got, shape, want, shape, bound)?);
     }
-    Ok(())
+    Ok(share)
 }
 
 /// Checks a device's op against the case's definition: the output, and the gradients where the definition is itself
@@ -120,7 +123,7 @@ pub fn reference(
     dtype: DType,
     device: &Device,
     oracle: &Device,
-) -> Result<(), Mismatch> {
+) -> Result<f64, Mismatch> {
     let Some(definition) = &case.reference else {
         return Err(Mismatch::Presence { what: "the case has no definition".into() });
     };
@@ -131,7 +134,7 @@ pub fn reference(
     let want = run(definition, DType::F64, oracle)?;
     let sizes = sizes(case, &want, oracle)?;
     let wider = definition_factor(dtype);
-    compare(&got.output, got.shape, &want.output, want.shape, |index| {
+    let mut share = compare(&got.output, got.shape, &want.output, want.shape, |index| {
         wider * bound(case, dtype, case.reduction, sizes.output[index])
     })?;
     let terms = case.reduction.max(want.output.len());
@@ -142,15 +145,14 @@ pub fn reference(
             return Err(Mismatch::Presence { what });
         };
         let size = sizes.grads[operand].as_deref().unwrap_or(want);
-        compare(got, input.shape, want, input.shape, |index| {
-            wider * bound(case, dtype, terms, size[index].abs())
-        })?;
+        let bound = |index: usize| wider * bound(case, dtype, terms, size[index].abs());
+        share = share.max(compare(got, input.shape, want, input.shape, bound)?);
     }
-    Ok(())
+    Ok(share)
 }
 
 /// Checks that a second run gives the same bits.
-pub fn twice(case: &Case, dtype: DType, device: &Device) -> Result<(), Mismatch> {
+pub fn twice(case: &Case, dtype: DType, device: &Device) -> Result<f64, Mismatch> {
     let run = || {
         evaluate(case, &case.build, &case.values(), None, dtype, device, Graph::Drop)
             .map_err(refused)
@@ -159,7 +161,7 @@ pub fn twice(case: &Case, dtype: DType, device: &Device) -> Result<(), Mismatch>
 }
 
 /// Checks that 1, 2 and 3 threads give the same bits.
-pub fn threads(case: &Case, dtype: DType, device: &Device) -> Result<(), Mismatch> {
+pub fn threads(case: &Case, dtype: DType, device: &Device) -> Result<f64, Mismatch> {
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|error| Mismatch::Presence { what: error.to_string() })?;
@@ -173,7 +175,7 @@ pub fn threads(case: &Case, dtype: DType, device: &Device) -> Result<(), Mismatc
     same_bits(case, &run(3)?, &one)
 }
 
-fn same_bits(case: &Case, got: &Evaluation, want: &Evaluation) -> Result<(), Mismatch> {
+fn same_bits(case: &Case, got: &Evaluation, want: &Evaluation) -> Result<f64, Mismatch> {
     identical(&got.output, &want.output, want.shape)?;
     for (operand, input) in case.inputs.iter().enumerate() {
         match (&got.grads[operand], &want.grads[operand]) {
@@ -185,12 +187,12 @@ fn same_bits(case: &Case, got: &Evaluation, want: &Evaluation) -> Result<(), Mis
             }
         }
     }
-    Ok(())
+    Ok(0.0)
 }
 
 /// Checks that gradients add where an input is used twice: by the same op applied twice, and, where two operands can
 /// be the same tensor, by one op.
-pub fn reused(case: &Case, dtype: DType, device: &Device) -> Result<(), Mismatch> {
+pub fn reused(case: &Case, dtype: DType, device: &Device) -> Result<f64, Mismatch> {
     let run = |build: &Build, values: &[Vec<f64>]| {
         evaluate(case, build, values, None, dtype, device, Graph::Drop).map_err(refused)
     };
@@ -207,11 +209,11 @@ pub fn reused(case: &Case, dtype: DType, device: &Device) -> Result<(), Mismatch
     }
     let differentiable: Vec<usize> =
         (0..case.inputs.len()).filter(|&operand| case.inputs[operand].differentiable).collect();
-    let [first, second, ..] = differentiable[..] else { return Ok(()) };
+    let [first, second, ..] = differentiable[..] else { return Ok(0.0) };
     if case.inputs[first].shape != case.inputs[second].shape
         || case.inputs[first].domain != case.inputs[second].domain
     {
-        return Ok(());
+        return Ok(0.0);
     }
     shared(case, dtype, device, first, second)
 }
@@ -223,7 +225,7 @@ fn shared(
     device: &Device,
     first: usize,
     second: usize,
-) -> Result<(), Mismatch> {
+) -> Result<f64, Mismatch> {
     let mut values = case.values();
     values[second] = values[first].clone();
     let apart =
@@ -245,7 +247,7 @@ fn shared(
     let (want, size): (Vec<f64>, Vec<f64>) =
         left.iter().zip(&right).map(|(a, b)| (a + b, a.abs() + b.abs())).unzip();
     if want.iter().all(|value| *value == 0.0) {
-        return Ok(());
+        return Ok(0.0);
     }
     let got = got.unwrap_or_else(zeros);
     compare(&got, shape, &want, shape, |index| bound(case, dtype, 1, size[index]))

@@ -26,7 +26,7 @@ impl Subject {
     }
 }
 
-type Check<'a> = (Mode, Box<dyn Fn() -> Result<(), Mismatch> + 'a>);
+type Check<'a> = (Mode, Box<dyn Fn() -> Result<f64, Mismatch> + 'a>);
 
 /// The checks of `modes` that apply to a case on a device.
 fn checks<'a>(
@@ -100,12 +100,12 @@ pub fn planned(case: &Case, subject: &Subject, mode: Mode) -> usize {
     checks(case, subject, &subject.device, &[mode]).len()
 }
 
-/// Makes one check; a panic is a failure too.
-fn make(case: &Case, subject: &Subject, check: &Check<'_>) -> Result<(), String> {
+/// Makes one check, and returns its largest error as a share of the bound; a panic is a failure too.
+fn make(case: &Case, subject: &Subject, check: &Check<'_>) -> Result<f64, String> {
     let (mode, run) = check;
     let place = || format!("{} {} on {}", case.name(), mode.name(), subject.device.id());
     match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(share)) => Ok(share),
         Ok(Err(mismatch)) => Err(format!("{}: {mismatch}", place())),
         Err(_) => Err(format!("{}: panicked", place())),
     }

@@ -65,6 +65,8 @@ impl Mode {
 pub struct Row {
     /// Checks made, by mode.
     pub made: [usize; Mode::ALL.len()],
+    /// The largest error of those that passed, as a share of its bound, by mode.
+    pub worst: [f64; Mode::ALL.len()],
     /// Failures: one line each, with case, device and worst element.
     pub failures: Vec<String>,
     /// What was not checked, and why.
@@ -79,12 +81,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// Counts one check that was made.
-    pub fn record(&mut self, op: &str, mode: Mode, outcome: Result<(), String>) {
+    /// Counts one check that was made: its largest error as a share of the bound, or why it failed.
+    pub fn record(&mut self, op: &str, mode: Mode, outcome: Result<f64, String>) {
         let row = self.rows.entry(op.to_string()).or_default();
         row.made[mode as usize] += 1;
-        if let Err(line) = outcome {
-            row.failures.push(line);
+        match outcome {
+            Ok(share) => row.worst[mode as usize] = row.worst[mode as usize].max(share),
+            Err(line) => row.failures.push(line),
         }
     }
 
@@ -98,6 +101,7 @@ impl Report {
         for (op, row) in other.rows {
             let mine = self.rows.entry(op).or_default();
             mine.made.iter_mut().zip(row.made).for_each(|(sum, made)| *sum += made);
+            mine.worst.iter_mut().zip(row.worst).for_each(|(most, share)| *most = most.max(share));
             mine.failures.extend(row.failures);
             mine.skips.extend(row.skips);
         }
@@ -112,6 +116,13 @@ impl Report {
     /// How many checks were made of an op in a mode.
     pub fn made(&self, op: &str, mode: Mode) -> usize {
         self.rows.get(op).map_or(0, |row| row.made[mode as usize])
+    }
+
+    /// How many checks of an op were made in any of `modes`, and the largest error as a share of its bound.
+    pub fn worst(&self, op: &str, modes: &[Mode]) -> (usize, f64) {
+        let Some(row) = self.rows.get(op) else { return (0, 0.0) };
+        let made = modes.iter().map(|mode| row.made[*mode as usize]).sum();
+        (made, modes.iter().map(|mode| row.worst[*mode as usize]).fold(0.0, f64::max))
     }
 
     /// How many checks were made.

@@ -36,9 +36,7 @@ fn every_golden_value_is_reproduced() {
                                     report.skip(&case.op, format!("{what}: {reason}"));
                                     continue;
                                 }
-                                (Ok(()), Some(_)) => {
-                                    Err("agrees: take it off the list".to_string())
-                                }
+                                (Ok(_), Some(_)) => Err("agrees: take it off the list".to_string()),
                                 (outcome, None) => outcome.map_err(|mismatch| mismatch.to_string()),
                             };
                             let line = |problem| format!("{what} on {}: {problem}", device.id());

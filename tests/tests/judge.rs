@@ -13,7 +13,7 @@ use std::io::Write;
 
 /// A comparison at a bound of a millionth.
 fn judged(got: &[f64], want: &[f64], shape: [usize; 2]) -> Result<(), Mismatch> {
-    compare(got, Shape::from(shape), want, Shape::from(shape), |_| 1e-6)
+    compare(got, Shape::from(shape), want, Shape::from(shape), |_| 1e-6).map(|_| ())
 }
 
 #[test]

@@ -19,7 +19,7 @@ use std::time::Instant;
 /// Checks ops on this machine: gradients and double gradients against differences, devices against the oracle.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  belamy check\n  belamy check conv2d batch_norm --device cpu\n\nOn every device: gradients (grad) and gradients of gradients (gradgrad) in f64 against central differences,\nadjoints, definitions (reference), the same bits twice and on any number of threads, gradients of an input used\ntwice (reused). On every device but the oracle also its outputs (parity) and gradients (parity-grad) against the\noracle's."
+    after_help = "Examples:\n  belamy check\n  belamy check conv2d batch_norm --device cpu\n\nOn every device: gradients (grad) and gradients of gradients (gradgrad) in f64 against central differences,\nadjoints, definitions (reference), the same bits twice and on any number of threads, gradients of an input used\ntwice (reused). On every device but the oracle also its outputs (parity) and gradients (parity-grad) against the\noracle's. `worst` is the largest error as a share of its bound; beyond 1 a check fails."
 )]
 pub(crate) struct Arguments {
     /// Ops, or families of ops such as pointwise or pool2d; all if none is named.
@@ -174,12 +174,13 @@ fn text(reports: &[(String, Report)], skipped: &[&str], seconds: f64) -> String 
     let modes: Vec<Mode> = Mode::ALL.into_iter().filter(made).collect();
     let mut heading = vec!["op".to_owned()];
     heading.extend(modes.iter().map(|mode| mode.name().to_owned()));
-    heading.push("failures".to_owned());
+    heading.extend(["worst".to_owned(), "failures".to_owned()]);
     let right: Vec<usize> = (1..heading.len()).collect();
     let mut rows = vec![heading];
     for (op, row) in &all.rows {
         let mut line = vec![op.clone()];
         line.extend(modes.iter().map(|&mode| row.made[mode as usize].to_string()));
+        line.push(format!("{:.2}", all.worst(op, &Mode::ALL).1));
         line.push(row.failures.len().to_string());
         rows.push(line);
     }
@@ -226,6 +227,8 @@ struct Op<'a> {
     op: &'a str,
     /// How many checks of each kind.
     checks: BTreeMap<&'static str, usize>,
+    /// The largest error of each kind as a share of its bound, of those that are within it.
+    worst: BTreeMap<&'static str, f64>,
     failures: &'a [String],
     skipped: &'a [String],
 }
@@ -244,6 +247,11 @@ impl<'a> Outcome<'a> {
                 .into_iter()
                 .filter(|&mode| row.made[mode as usize] > 0)
                 .map(|mode| (mode.name(), row.made[mode as usize]))
+                .collect(),
+            worst: Mode::ALL
+                .into_iter()
+                .filter(|&mode| row.made[mode as usize] > 0)
+                .map(|mode| (mode.name(), row.worst[mode as usize]))
                 .collect(),
             failures: &row.failures,
             skipped: &row.skips,
