@@ -7,8 +7,8 @@ use std::path::Path;
 
 /// How much larger than the kept one a share may be before the table is out of date: machines round differently.
 const FACTOR: f64 = 2.0;
-/// Shares below this are all the same.
-const SMALL: f64 = 0.05;
+/// Shares below this are all the same: far from the bound.
+const SMALL: f64 = 0.25;
 
 /// One device's column: its name, the report of its checks, and the modes that count.
 #[derive(Clone, Copy, Debug)]
