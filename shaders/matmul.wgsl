@@ -6,11 +6,12 @@
 // A group of 256 invocations owns a tile of y of TILE x TILE elements, an invocation a block of 4 x 4 in each 64 x 64
 // of them: TILE is 64 here, and 128 in `matmul.large`, which is this text with that one number replaced. In
 // `matmul.f16` and `matmul.large.f16` operands are rounded to f16 on their way into workgroup memory, and all else is
-// f32. K is walked in slices of 2,048 / TILE through workgroup memory: of each slice an invocation carries one block of 4 x 4 there, the
-// first 128 of A and the others of B, reading four neighbours in memory at once where the extents allow it. Where few
-// tiles would leave the device idle, `splits` groups share the K of one tile; each writes its sums to a part of its
-// own, and `matmul_add_splits`, an invocation an element, adds the parts in order. Sums are in f32, over blocks of 256
-// depths, which are added in order: errors then grow with the root of some hundreds, however long the depth.
+// f32. K is walked in slices of 2,048 / TILE through workgroup memory: of each slice an invocation carries one block of
+// 4 x 4 there, the first 128 of A and the others of B, reading four neighbours in memory at once where the extents
+// allow it. Where few tiles would leave the device idle, `splits` groups share the K of one tile; each writes its sums
+// to a part of its own, and `matmul_add_splits`, an invocation an element, adds the parts in order. Sums are in f32,
+// over blocks of 256 depths, which are added in order: errors then grow with the root of some hundreds, however long
+// the depth.
 //
 // Cost: 2 B M N K operations; A is read once for each TILE columns, B once for each TILE rows. From workgroup memory an
 // invocation reads a vector for every 8 multiplications, in the large tile for every 16.
