@@ -243,13 +243,10 @@ fn load_average(
     let mut tensors = weights::read(&file, device)?;
     let mut values = Vec::new();
     for (name, param) in network.params() {
-        let value = take(&mut tensors, &name).map_err(fail)?;
-        let wanted = param.shape_in_files();
-        if value.shape() != wanted || value.dtype() != param.meta().dtype {
-            let what = format!("{name} is {}, not {wanted}", value.shape());
-            return Err(Error::file(&file, what));
-        }
-        values.push(param.in_files(&value)?);
+        let value = take(&mut tensors, &name)
+            .and_then(|value| weights::fitted(&name, param, value))
+            .map_err(fail)?;
+        values.push(value);
     }
     average.restore(values);
     Ok(())

@@ -4,7 +4,8 @@
 //! recorded step can be replayed.
 
 use crate::schedule::Schedule;
-use crate::{Error, Network, Param, Result};
+use crate::weights::fitted;
+use crate::{Network, Param, Result};
 use belamy_tensor::ops::optimizer::{self, AdamOptions, EpsilonForm, RmspropOptions, SgdOptions};
 use belamy_tensor::ops::random;
 use belamy_tensor::{Graph, Tensor, grad};
@@ -252,13 +253,7 @@ impl Optimizer {
         for (slot, tensors) in self.settings.rule.slots().iter().zip(&mut self.state) {
             for ((name, param), tensor) in params.iter().zip(tensors) {
                 let name = format!("{slot}.{name}");
-                let found = take(&name)?;
-                let wanted = param.shape_in_files();
-                if found.shape() != wanted || found.dtype() != tensor.dtype() {
-                    let found = found.shape();
-                    return Err(Error::Weights(format!("{name} is {found}, not {wanted}")));
-                }
-                *tensor = param.in_files(&found)?;
+                *tensor = fitted(&name, param, take(&name)?)?;
             }
         }
         self.set_step(step);

@@ -168,7 +168,9 @@ pub fn into_network(network: &Network, mut tensors: BTreeMap<String, Tensor>) ->
     Ok(())
 }
 
-fn fitted(name: &str, param: &Param, tensor: Tensor) -> Result<Tensor> {
+/// A tensor from a file as the parameter keeps it: its value, its average or a moment of it. Fails, naming it, unless it
+/// is of floats and has the parameter's shape in files.
+pub fn fitted(name: &str, param: &Param, tensor: Tensor) -> Result<Tensor> {
     let wanted = param.shape_in_files();
     if tensor.shape() != wanted || !tensor.dtype().is_float() {
         let found = tensor.meta();

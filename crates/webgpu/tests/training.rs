@@ -40,20 +40,27 @@ fn data(recipe: &Recipe) -> Option<Dataset> {
 }
 
 fn start(recipe: &Recipe, device: &Device) -> (Pair, DeviceBatches) {
+    start_in(DType::F32, recipe, device)
+}
+
+fn start_in(dtype: DType, recipe: &Recipe, device: &Device) -> (Pair, DeviceBatches) {
     // Adam moves a weight by the learning rate along its gradient's sign however small the gradient. Where one is nearly
     // 0, rounding decides, and the runs part: with seed 5 one weight in 150,000 does so at once on webgpu, with seeds 3,
     // 4 and 6 on the CPU's fast path too. With seed 1 none does for a while.
     let seed = if recipe.name == "dcgan64" { 1 } else { 5 };
-    let pair = Pair::new(recipe.clone(), seed, DType::F32, device).unwrap();
+    let pair = Pair::new(recipe.clone(), seed, dtype, device).unwrap();
     let data = data(recipe);
     let batches =
-        DeviceBatches::new(recipe, data.as_ref(), &pair.discriminator, DType::F32, device).unwrap();
+        DeviceBatches::new(recipe, data.as_ref(), &pair.discriminator, dtype, device).unwrap();
     (pair, batches)
 }
 
 /// Both losses of each step.
 fn losses(recipe: &Recipe, steps: usize, device: &Device) -> Vec<[f64; 2]> {
-    let (mut pair, mut batches) = start(recipe, device);
+    losses_of(start(recipe, device), steps)
+}
+
+fn losses_of((mut pair, mut batches): (Pair, DeviceBatches), steps: usize) -> Vec<[f64; 2]> {
     let steps: Vec<_> = (0..steps).map(|_| pair.step(&mut batches).unwrap()).collect();
     pair.verify(&mut batches).unwrap();
     steps
@@ -116,9 +123,8 @@ fn follow(pair: &mut Pair, other: &Pair, device: &Device) {
     }
 }
 
-/// At its real widths dcgan64 carries no rounding for twenty steps: the CPU's own f32 and f64 runs part by more than
-/// 1e-3 within four, whatever the batch, as each step multiplies a difference by 10 to 100. So each of these twenty
-/// steps starts where the oracle's last one ended, moments included.
+/// At its real widths dcgan64 carries no rounding for twenty steps, which the next test shows without any adapter. So
+/// each of these twenty steps starts where the oracle's last one ended, moments included.
 #[test]
 fn each_step_of_a_wide_dcgan64_has_the_oracles_losses() {
     let Some((device, _)) = open("the oracle's wide steps", Options::default()) else { return };
@@ -152,6 +158,23 @@ fn each_step_of_a_wide_dcgan64_has_the_oracles_losses() {
     assert!((all[0][1] - all[38][1]).abs() > 1e-3, "nothing was trained: {all:?}");
 }
 
+/// Rounding alone parts the losses of a wide dcgan64: the CPU's own runs in f32 and f64 begin within 1e-5 and are more
+/// than 1e-3 apart a few steps later. Were this to fail, the test above could let its runs go on by themselves.
+#[test]
+fn rounding_parts_a_wide_dcgan64_on_the_processor_too() {
+    let mut recipe = Recipe::named("dcgan64").unwrap();
+    recipe.batch = 2;
+    let [single, double] = [DType::F32, DType::F64]
+        .map(|dtype| losses_of(start_in(dtype, &recipe, &belamy_cpu::cpu()), 6));
+    let apart: Vec<f64> = single
+        .iter()
+        .zip(&double)
+        .map(|(a, b)| ((a[0] - b[0]) / b[0]).abs().max(((a[1] - b[1]) / b[1]).abs()))
+        .collect();
+    say(format_args!("f32 and f64 losses of dcgan64 at its real widths part by {apart:?}"));
+    assert!(apart[0] <= 1e-5 && apart[5] > 1e-3, "{apart:?}");
+}
+
 /// What a span of steps added to the counters.
 fn spent(before: Counters, after: Counters) -> Counters {
     Counters {
@@ -179,9 +202,9 @@ fn dispatched(gpu: &WebGpu, before: &[(&'static str, u64)]) -> Vec<(&'static str
     since
 }
 
-/// A repeated step allocates, compiles, reads and writes nothing, and makes no bind group; dcgan64's dispatches are 120
-/// at most.
-fn repeated(name: &str, batch: usize, options: Options) {
+/// A repeated step allocates, compiles, reads and writes nothing, makes no bind group, and dispatches no more than
+/// `most` times.
+fn repeated(name: &str, batch: usize, most: u64, options: Options) {
     let tested = format!("a repeated step of {name}");
     let Some((device, gpu)) = open(&tested, options) else { return };
     let (mut pair, mut batches) = start(&small(name, batch), &device);
@@ -213,17 +236,17 @@ fn repeated(name: &str, batch: usize, options: Options) {
     let entries: Vec<String> =
         entries.iter().map(|(entry, count)| format!("{} {entry}", count / STEPS)).collect();
     say(format_args!("a step of {name} dispatches {a_step}: {}", entries.join(", ")));
-    assert!(name != "dcgan64" || a_step <= 120, "{name}: {a_step} dispatches a step");
+    assert!(a_step <= most, "{name}: {a_step} dispatches a step");
 }
 
 #[test]
 fn a_repeated_step_makes_nothing_and_reads_nothing() {
-    for (name, batch) in [("mnist-mlp", 8), ("dcgan64", 2)] {
-        repeated(name, batch, Options::default());
+    for (name, batch, most) in [("mnist-mlp", 8, 120), ("dcgan64", 2, 120)] {
+        repeated(name, batch, most, Options::default());
     }
 }
 
 #[test]
 fn a_repeated_step_makes_nothing_where_few_buffers_can_be_bound() {
-    repeated("mnist-mlp", 8, Options { portable: true, ..Options::default() });
+    repeated("mnist-mlp", 8, 150, Options { portable: true, ..Options::default() });
 }

@@ -127,7 +127,7 @@ pub(super) fn software_product(
     )
 }
 
-/// How many groups share the depth of a tile. It depends on shapes alone, so that sums repeat on every device.
+/// How many groups share the depth of a tile. It depends on the shapes and the tile alone, so that sums repeat.
 fn splits(busy_groups: u32, tiles: u32, depth: u32) -> u32 {
     // A part is at most as large as its tiles, so that the scratch stays below 2^21 numbers.
     (busy_groups / tiles.max(1)).min(depth / LEAST_DEPTH).max(1)
