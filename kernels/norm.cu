@@ -16,8 +16,9 @@
 //   running_statistics   r <- decay r + (1 - decay) b for each part b in order; variances first times `correction`;
 //                        a thread owns a channel
 //
-// Three passes each. First two sums over rows: a block owns 32 channels and a part of the rows, a thread sums at most 64
-// rows of a channel in f32, and everything above that is added in f64, in order, which costs one addition for 64
+// Three passes each. First two sums over rows: a block owns 32 channels and a part of the rows. Where channels are a
+// multiple of four, a thread reads four of them at once and sums every 32nd row, else one and every eighth: at most 64
+// rows of a channel in f32, and everything above that is added in f64, in order, which costs one addition for many
 // elements. Then the parts of a channel are added and its factors found, and last each element is computed, four
 // neighbours by a thread.
 //
@@ -37,21 +38,104 @@ struct RunningParams {
     float decay, taken, correction;
 };
 
-// Blocks are numbered by part, then 32 channels, then group.
+// Blocks are numbered by part, then 32 channels, then group. `first` is a thread's first channel, of WIDTH.
+template <unsigned WIDTH>
 struct NormTile {
-    unsigned channel, group, part, begin, end;
+    unsigned first, group, part, begin, end;
+    static const unsigned ROWS = 8 * WIDTH;  // that a block reads at once
 
     __device__ NormTile(const NormParams& p, unsigned parts)
     {
-        const unsigned across = (p.channels + 31) / 32;
+        const unsigned across = (p.channels + 31) / 32, lane = threadIdx.x % 32;
         part = blockIdx.x % parts;
-        channel = blockIdx.x / parts % across * 32 + threadIdx.x % 32;
+        first = blockIdx.x / parts % across * 32 + lane % (32 / WIDTH) * WIDTH;
         group = blockIdx.x / parts / across;
         const unsigned each = (p.rows + parts - 1) / parts;
-        begin = minimum(part * each, p.rows);
-        end = minimum(begin + each, p.rows);
+        begin = minimum(part * each, p.rows) + threadIdx.x / 32 * WIDTH + lane / (32 / WIDTH);
+        end = minimum((part + 1) * each, p.rows);
     }
 };
+
+template <unsigned WIDTH>
+__device__ inline void load_channels(const float* from, float (&x)[WIDTH])
+{
+    if (WIDTH == 4) {
+        const float4 all = *reinterpret_cast<const float4*>(from);
+        const float four[4] = {all.x, all.y, all.z, all.w};
+#pragma unroll
+        for (unsigned i = 0; i < WIDTH; i++) x[i] = four[i];
+    } else {
+        x[0] = from[0];
+    }
+}
+
+// Adds a block's two sums of each of its 32 channels and writes them. sums: [2, parts, G, C].
+template <unsigned WIDTH>
+__device__ inline void write_parts(
+    const NormParams& p, const NormTile<WIDTH>& at, unsigned parts, const float (&first)[WIDTH], const float (&second)[WIDTH],
+    double* sums)
+{
+    __shared__ double warps[2][8][32];
+    const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+#pragma unroll
+    for (unsigned i = 0; i < WIDTH; i++) {
+        double one = first[i], two = second[i];
+        // Lanes of the same channels stand 32 / WIDTH apart.
+        for (unsigned distance = 16; distance >= 32 / WIDTH && WIDTH > 1; distance /= 2) {
+            one += __shfl_down_sync(0xffffffffu, one, distance);
+            two += __shfl_down_sync(0xffffffffu, two, distance);
+        }
+        if (lane < 32 / WIDTH) {
+            warps[0][warp][lane * WIDTH + i] = one;
+            warps[1][warp][lane * WIDTH + i] = two;
+        }
+    }
+    __syncthreads();
+    const unsigned channel = at.first - lane % (32 / WIDTH) * WIDTH + lane;
+    if (warp || channel >= p.channels) return;
+    double one = 0.0, two = 0.0;
+    for (unsigned other = 0; other < 8; other++) {
+        one += warps[0][other][lane];
+        two += warps[1][other][lane];
+    }
+    const unsigned columns = p.groups * p.channels, place = at.part * columns + at.group * p.channels + channel;
+    sums[place] = one;
+    sums[parts * columns + place] = two;
+}
+
+template <unsigned WIDTH>
+__device__ inline void sum_rows(const NormParams& p, unsigned parts, const float* x, double* sums)
+{
+    const NormTile<WIDTH> at(p, parts);
+    float sum[WIDTH] = {}, square[WIDTH] = {};
+    if (at.first < p.channels) {
+        const float* column = x + at.group * p.rows * p.channels + at.first;
+        float shift[WIDTH];
+        load_channels(column, shift);
+#pragma unroll 4
+        for (unsigned row = at.begin; row < at.end; row += NormTile<WIDTH>::ROWS) {
+            float here[WIDTH];
+            load_channels(column + row * p.channels, here);
+#pragma unroll
+            for (unsigned i = 0; i < WIDTH; i++) {
+                const float d = here[i] - shift[i];
+                sum[i] += d;
+                square[i] += d * d;
+            }
+        }
+    }
+    write_parts(p, at, parts, sum, square, sums);
+}
+
+extern "C" __global__ void norm_sums(NormParams p, unsigned parts, const float* x, double* sums)
+{
+    sum_rows<1>(p, parts, x, sums);
+}
+
+extern "C" __global__ void norm_sums_fours(NormParams p, unsigned parts, const float* x, double* sums)
+{
+    sum_rows<4>(p, parts, x, sums);
+}
 
 // Adds eight warps' two sums of each channel, in order; the first warp has them.
 __device__ inline void add_warps(double& first, double& second)
@@ -68,41 +152,17 @@ __device__ inline void add_warps(double& first, double& second)
     }
 }
 
-// sums: [2, G, C, parts].
-__device__ inline void write_parts(const NormParams& p, const NormTile& at, unsigned parts, double first, double second, double* sums)
-{
-    add_warps(first, second);
-    if (threadIdx.x >= 32 || at.channel >= p.channels) return;
-    const unsigned place = (at.group * p.channels + at.channel) * parts + at.part;
-    sums[place] = first;
-    sums[p.groups * p.channels * parts + place] = second;
-}
-
-extern "C" __global__ void norm_sums(NormParams p, unsigned parts, const float* x, double* sums)
-{
-    const NormTile at(p, parts);
-    float sum = 0.0f, square = 0.0f;
-    if (at.channel < p.channels) {
-        const float* column = x + at.group * p.rows * p.channels + at.channel;
-        const float shift = column[0];
-        for (unsigned row = at.begin + threadIdx.x / 32; row < at.end; row += 8) {
-            const float d = column[row * p.channels] - shift;
-            sum += d;
-            square += d * d;
-        }
-    }
-    write_parts(p, at, parts, sum, square, sums);
-}
-
 // The sums of one channel's parts; 256 threads are 32 channels by 8, each of which adds every eighth part.
 __device__ inline void add_parts(unsigned columns, unsigned column, unsigned parts, const double* sums, double& first, double& second)
 {
     first = second = 0.0;
-    if (column < columns)
+    if (column < columns) {
+#pragma unroll 8
         for (unsigned part = threadIdx.x / 32; part < parts; part += 8) {
-            first += sums[column * parts + part];
-            second += sums[(columns + column) * parts + part];
+            first += sums[part * columns + column];
+            second += sums[(parts + part) * columns + column];
         }
+    }
     add_warps(first, second);
 }
 
@@ -149,31 +209,59 @@ __device__ inline float passed(const NormParams& p, float scale, float d, float 
     return scale * d + shift > 0.0f ? 1.0f : p.slope;
 }
 
-extern "C" __global__ void norm_grad_sums(
-    NormParams p, unsigned parts, const float* x, const float* gamma, const float* beta, const float* h, const float* mean,
-    const float* variance, double* sums)
+template <unsigned WIDTH>
+__device__ inline void sum_gradients(
+    const NormParams& p, unsigned parts, const float* x, const float* gamma, const float* beta, const float* h,
+    const float* mean, const float* variance, double* sums)
 {
-    const NormTile at(p, parts);
-    float sum = 0.0f, product = 0.0f;
-    if (at.channel < p.channels) {
-        const unsigned start = at.group * p.rows * p.channels + at.channel;
-        const unsigned column = at.group * p.channels + at.channel;
-        const float middle = mean[column], shift = beta[at.channel];
-        const float scale = gamma[at.channel] / sqrtf(variance[column] + p.epsilon);
-        for (unsigned row = at.begin + threadIdx.x / 32; row < at.end; row += 8) {
-            const float d = x[start + row * p.channels] - middle;
-            const float g = h[start + row * p.channels] * passed(p, scale, d, shift);
-            sum += g;
-            product += g * d;
+    const NormTile<WIDTH> at(p, parts);
+    float sum[WIDTH] = {}, product[WIDTH] = {};
+    if (at.first < p.channels) {
+        const unsigned start = at.group * p.rows * p.channels + at.first;
+        const unsigned column = at.group * p.channels + at.first;
+        float middle[WIDTH], shift[WIDTH], scale[WIDTH];
+#pragma unroll
+        for (unsigned i = 0; i < WIDTH; i++) {
+            middle[i] = mean[column + i];
+            shift[i] = beta[at.first + i];
+            scale[i] = gamma[at.first + i] / sqrtf(variance[column + i] + p.epsilon);
+        }
+#pragma unroll 4
+        for (unsigned row = at.begin; row < at.end; row += NormTile<WIDTH>::ROWS) {
+            float here[WIDTH], cotangent[WIDTH];
+            load_channels(x + start + row * p.channels, here);
+            load_channels(h + start + row * p.channels, cotangent);
+#pragma unroll
+            for (unsigned i = 0; i < WIDTH; i++) {
+                const float d = here[i] - middle[i];
+                const float g = cotangent[i] * passed(p, scale[i], d, shift[i]);
+                sum[i] += g;
+                product[i] += g * d;
+            }
         }
     }
     write_parts(p, at, parts, sum, product, sums);
 }
 
-// grad_x = a g + b (x - mean) + c: factors [3, G, C]. affine: [2, G, C], each group's share of grad_gamma and grad_beta.
+extern "C" __global__ void norm_grad_sums(
+    NormParams p, unsigned parts, const float* x, const float* gamma, const float* beta, const float* h, const float* mean,
+    const float* variance, double* sums)
+{
+    sum_gradients<1>(p, parts, x, gamma, beta, h, mean, variance, sums);
+}
+
+extern "C" __global__ void norm_grad_sums_fours(
+    NormParams p, unsigned parts, const float* x, const float* gamma, const float* beta, const float* h, const float* mean,
+    const float* variance, double* sums)
+{
+    sum_gradients<4>(p, parts, x, gamma, beta, h, mean, variance, sums);
+}
+
+// grad_x = a g + b (x - mean) + c: factors [3, G, C]. affine: [2, G, C], each group's share of grad_gamma and grad_beta;
+// of one group these are grad_gamma and grad_beta themselves.
 extern "C" __global__ void norm_grad_factors(
     NormParams p, unsigned parts, const float* gamma, const float* variance, const double* sums, float* factors,
-    double* affine)
+    double* affine, float* grad_gamma, float* grad_beta)
 {
     const unsigned columns = p.groups * p.channels, column = blockIdx.x * 32 + threadIdx.x % 32;
     double sum, product;
@@ -184,8 +272,13 @@ extern "C" __global__ void norm_grad_factors(
     factors[column] = float(a);
     factors[columns + column] = float(-a * s * s * product / p.rows);
     factors[2 * columns + column] = float(-a * sum / p.rows);
-    affine[column] = product * s;
-    affine[columns + column] = sum;
+    if (p.groups == 1) {
+        grad_gamma[column] = float(product * s);
+        grad_beta[column] = float(sum);
+    } else {
+        affine[column] = product * s;
+        affine[columns + column] = sum;
+    }
 }
 
 extern "C" __global__ void norm_grad_affine(NormParams p, const double* affine, float* grad_gamma, float* grad_beta)

@@ -5,7 +5,7 @@
     python run.py --device cpu --peer torch --peer candle              # on the processor
 
 Each round runs every program once, in an order that turns from round to round, each for --steps steps. All steps of
-all rounds make one median. `ms` is by the clock; `processor_ms`, the processor time of all the process's threads, can be
+all rounds make one median. A ratio whose rounds lie more than 10 % apart is called noisy: another run may give another. `ms` is by the clock; `processor_ms`, the processor time of all the process's threads, can be
 compared on a machine that does other things too, where device is the processor or a software adapter.
 
 Programs are built first, outside the clock: `cargo build --release` in burn/ and candle/ (folders of their own, with
@@ -20,6 +20,8 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+# Rounds whose ratios lie further apart than this agree on nothing closer.
+NOISY = 1.1
 
 
 def run(words, folder):
@@ -71,23 +73,27 @@ def main():
     for peer in {"burn", "candle"} & set(arguments.peer):
         chosen = features(arguments) if peer == "burn" else []
         subprocess.run(["cargo", "build", "--quiet", "--release", *chosen], cwd=HERE / peer, check=True)
-    lines = {name: [] for name, _, _ in programs}
-    for turn in range(arguments.rounds):
-        turn %= len(programs)
+    rounds = []
+    for number in range(arguments.rounds):
+        turn = number % len(programs)
+        rounds.append({})
         for name, words, folder in programs[turn:] + programs[:turn]:
-            for line in run(words, folder):
-                print(json.dumps({"program": name, **line}), flush=True)
-                lines[name].append(line)
+            rounds[-1][name] = run(words, folder)
+            for line in rounds[-1][name]:
+                print(json.dumps({"program": name, "round": number, **line}), flush=True)
     for key in ["ms", "processor_ms"]:
-        middle = {}
-        for name, found in lines.items():
-            values = [line[key] for line in found if line.get(key) is not None]
-            if values:
-                middle[name] = statistics.median(values)
         for name in arguments.peer:
-            if name in middle and "belamy" in middle:
-                ratio = middle[name] / middle["belamy"]
-                print(f"{key}: belamy {middle['belamy']:.1f}, {name} {middle[name]:.1f}: {ratio:.2f} times as long")
+            ours, theirs = (middle(rounds, program, key) for program in ["belamy", name])
+            if ours and theirs:
+                each = [middle([one], name, key) / middle([one], "belamy", key) for one in rounds]
+                noisy = f", noisy: {min(each):.2f} to {max(each):.2f}" if max(each) > NOISY * min(each) else ""
+                print(f"{key}: belamy {ours:.1f}, {name} {theirs:.1f}: {theirs / ours:.2f} times as long{noisy}")
+
+
+def middle(rounds, name, key):
+    """The median of a program's steps in some rounds; none where it does not say."""
+    values = [line[key] for one in rounds for line in one[name] if line.get(key) is not None]
+    return statistics.median(values) if values else None
 
 
 if __name__ == "__main__":

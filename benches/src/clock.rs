@@ -1,6 +1,7 @@
-//! Repeats, their median and their spread, by the host's monotonic clock.
+//! Repeats, their median and their spread.
 //!
-//! A sample is n launches and one wait for the device, divided by n; n is chosen so that a sample takes at least
+//! A sample is n launches and one wait for the device, divided by n, by the device's own clock where it has one and
+//! otherwise by the host's monotonic one; n is chosen so that a sample takes at least
 //! `SAMPLE`, long against the clock's grain and the cost of waiting. With a cold cache n is 1, and between samples
 //! something else goes through the caches.
 
@@ -66,8 +67,8 @@ impl Timing {
     }
 }
 
-/// Times `run(n)`, which launches a work n times and waits for its end, for about `seconds`: at least three samples, but
-/// one of what takes longer than `seconds` and half a second.
+/// Times `run(n)`, which launches a work n times, waits for its end and says how many seconds that took, for about
+/// `seconds`: at least three samples, but one of what takes longer than `seconds` and half a second.
 ///
 /// `one` is what one launch took so far. `between` runs before each sample, outside the clock; with `single` a sample
 /// is one launch.
@@ -75,7 +76,7 @@ pub fn time<E>(
     seconds: f64,
     one: f64,
     single: bool,
-    mut run: impl FnMut(usize) -> Result<(), E>,
+    mut run: impl FnMut(usize) -> Result<f64, E>,
     mut between: impl FnMut() -> Result<(), E>,
 ) -> Result<Timing, E> {
     let launches = match single {
@@ -91,9 +92,7 @@ pub fn time<E>(
             break;
         }
         between()?;
-        let start = Instant::now();
-        run(launches)?;
-        samples.push(start.elapsed().as_secs_f64() / launches as f64);
+        samples.push(run(launches)? / launches as f64);
     }
     Ok(Timing::of(samples, launches))
 }
@@ -108,6 +107,13 @@ pub fn processor_seconds() -> Option<f64> {
     let mut words = text.rsplit(')').next()?.split_whitespace().skip(11);
     let mut ticks = || words.next()?.parse::<f64>().ok();
     Some((ticks()? + ticks()?) / 100.0)
+}
+
+/// The most memory, in bytes, that this process has held at a time; `None` where the system does not say so in /proc.
+pub fn peak_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
 #[cfg(test)]
@@ -139,20 +145,29 @@ mod tests {
     }
 
     #[test]
+    fn memory_that_was_held_is_remembered() {
+        let Some(before) = peak_memory() else { return };
+        let held = std::hint::black_box(vec![1u8; 64 << 20]);
+        assert!(peak_memory().unwrap() >= held.len() as u64);
+        drop(held);
+        assert!(peak_memory().unwrap() >= before.max(64 << 20));
+    }
+
+    #[test]
     fn a_short_work_is_launched_many_times_a_sample_and_a_long_one_three_times_in_all() {
         let mut calls = Vec::new();
-        let run = |launches| -> Result<(), Infallible> {
+        let run = |launches| -> Result<f64, Infallible> {
             calls.push(launches);
-            Ok(())
+            Ok(launches as f64 * 0.5)
         };
         let Ok(timing) = time(0.0, 1e-5, false, run, || Ok(()));
-        assert_eq!((timing.samples, timing.launches), (3, 200));
+        assert_eq!((timing.samples, timing.launches, timing.median), (3, 200, 0.5));
         assert_eq!(calls, [200; 3]);
-        let Ok(timing) = time(0.0, 0.4, false, |_| Ok::<(), Infallible>(()), || Ok(()));
+        let Ok(timing) = time(0.0, 0.4, false, |_| Ok::<f64, Infallible>(1.0), || Ok(()));
         assert_eq!((timing.samples, timing.launches), (3, 1));
-        let Ok(timing) = time(0.0, 10.0, false, |_| Ok::<(), Infallible>(()), || Ok(()));
+        let Ok(timing) = time(0.0, 10.0, false, |_| Ok::<f64, Infallible>(1.0), || Ok(()));
         assert_eq!((timing.samples, timing.launches), (1, 1));
-        let Ok(timing) = time(0.0, 1e-5, true, |_| Ok::<(), Infallible>(()), || Ok(()));
+        let Ok(timing) = time(0.0, 1e-5, true, |_| Ok::<f64, Infallible>(1.0), || Ok(()));
         assert_eq!((timing.samples, timing.launches), (3, 1));
     }
 }

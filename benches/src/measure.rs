@@ -30,6 +30,11 @@ pub enum Outcome {
         /// What it said.
         why: String,
     },
+    /// The device has no place for its operands.
+    TooLarge {
+        /// What it said.
+        why: String,
+    },
     /// It was not run, or not timed, because it would have taken too long.
     LeftOut {
         /// How long one run would take or took, in seconds.
@@ -99,7 +104,7 @@ impl Flusher {
     pub fn new(device: &Device, cold: bool) -> Result<Flusher> {
         let what = match (cold, device.id().name) {
             (false, _) => Flush::Nothing,
-            (true, "cpu" | "oracle") => Flush::Host(vec![0; FLUSHED]),
+            (true, "cpu" | "direct" | "oracle") => Flush::Host(vec![0; FLUSHED]),
             (true, _) => Flush::Device(Tensor::full(0.5, [FLUSHED / 8], DType::F32, device)?),
         };
         Ok(Flusher { what })
@@ -173,12 +178,28 @@ impl<'a> Ready<'a> {
 
     /// Launches so many times and waits.
     pub fn run(&mut self, times: usize) -> Result<()> {
+        self.queue(times)?;
+        self.device.synchronize()
+    }
+
+    fn queue(&mut self, times: usize) -> Result<()> {
         let inputs: Vec<&Buffer> = self.inputs.iter().collect();
         for _ in 0..times {
             let Launch { kernel, params, .. } = *self.launch;
             judge::run(self.device, kernel, params, &inputs, &mut self.outputs)?;
         }
-        self.device.synchronize()
+        Ok(())
+    }
+
+    /// As [`Ready::run`], and how many seconds it took: by the device's clock where it has one.
+    fn seconds(&mut self, times: usize) -> Result<f64> {
+        let device = self.device;
+        if let Some(seconds) = device.backend().device_seconds(&mut || self.queue(times))? {
+            return Ok(seconds);
+        }
+        let start = Instant::now();
+        self.run(times)?;
+        Ok(start.elapsed().as_secs_f64())
     }
 
     fn results(&self) -> Result<Results> {
@@ -199,7 +220,14 @@ pub fn launch(
     allowance: Allowance,
 ) -> Outcome {
     let mut attempt = || -> Result<Outcome> {
-        let mut ready = Ready::new(launch, device)?;
+        let mut ready = match Ready::new(launch, device) {
+            Ok(ready) => ready,
+            // One that has still place for a number is sound, and has none for these.
+            Err(error) => {
+                Tensor::full(1.0, [1], DType::F32, device)?.item()?;
+                return Ok(Outcome::TooLarge { why: error.to_string() });
+            }
+        };
         let results = match ready.verify(answer)? {
             Ok(results) => results,
             Err(why) => return Ok(Outcome::Incorrect { why }),
@@ -214,7 +242,8 @@ pub fn launch(
         }
         let cold = flusher.is_cold();
         let between = || flusher.flush();
-        let timing = clock::time(allowance.sampling, one, cold, |times| ready.run(times), between)?;
+        let timing =
+            clock::time(allowance.sampling, one, cold, |times| ready.seconds(times), between)?;
         if ready.results()? != results {
             let why = "the timed launches left another result than the verified one".to_owned();
             return Ok(Outcome::Incorrect { why });
@@ -295,7 +324,13 @@ pub fn step(
             return Ok(Outcome::LeftOut { seconds: one });
         }
         let cold = flusher.is_cold();
-        let run = |steps: usize| (0..steps).try_for_each(|_| training.step().map(drop));
+        // Steps are queued as a run queues them between two lines of its log.
+        let run = |steps: usize| {
+            let start = Instant::now();
+            (0..steps).try_for_each(|_| training.queue())?;
+            training.losses()?;
+            Ok::<f64, belamy_gan::Error>(start.elapsed().as_secs_f64())
+        };
         let between = || Ok(flusher.flush()?);
         let timing = clock::time(allowance.sampling, one, true, run, between)?;
         Ok(Outcome::Measured(Figures::new(timing, traced.cost, ceilings, cold)))

@@ -402,6 +402,7 @@ impl Session<'_> {
                     self.step(device, recipe, traced, answer, flusher, share)
                 };
                 slowness.learn(device, None, &outcome, least);
+                let _ = self.devices[device].backend().release();
                 pools.done(device, begin.elapsed().as_secs_f64());
                 cells.push(self.cell(device, outcome));
                 done += 1;
@@ -529,6 +530,11 @@ impl Session<'_> {
                     None => Outcome::Failed { why: "the oracle did not answer".to_owned() },
                 }
             };
+            // The next work has other shapes: what this one's were kept for would only pile up.
+            for device in [&self.devices[device], &kernels.oracle] {
+                // A device that cannot has failed above.
+                let _ = device.backend().release();
+            }
             kernels.slowness.learn(device, Some(launch.kernel), &outcome, least);
             kernels.outcomes.insert((place, device), outcome);
             pools.done(device, begin.elapsed().as_secs_f64());

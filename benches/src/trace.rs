@@ -9,7 +9,7 @@ use crate::training::Training;
 use belamy_gan::{Recipe, Result};
 use belamy_tensor::cost::{Extent, of_launch};
 use belamy_tensor::kernel::{KernelId, Params};
-use belamy_tensor::{Backend, Buffer, Call, Cost, DType, Device, DeviceId};
+use belamy_tensor::{Buffer, Call, Cost, Device, Wrapper};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -99,21 +99,9 @@ struct Tracer {
     notes: Arc<Mutex<Notes>>,
 }
 
-impl Backend for Tracer {
-    fn id(&self) -> DeviceId {
-        self.inner.id()
-    }
-
-    fn alloc(&self, dtype: DType, elements: usize) -> belamy_tensor::Result<Buffer> {
-        self.inner.backend().alloc(dtype, elements)
-    }
-
-    fn write(&self, buffer: &mut Buffer, bytes: &[u8]) -> belamy_tensor::Result<()> {
-        self.inner.backend().write(buffer, bytes)
-    }
-
-    fn read(&self, buffer: &Buffer, bytes: &mut [u8]) -> belamy_tensor::Result<()> {
-        self.inner.backend().read(buffer, bytes)
+impl Wrapper for Tracer {
+    fn inner(&self) -> &Device {
+        &self.inner
     }
 
     fn launch(&self, call: Call<'_>) -> belamy_tensor::Result<()> {
@@ -124,10 +112,6 @@ impl Backend for Tracer {
             }
         }
         self.inner.backend().launch(call)
-    }
-
-    fn synchronize(&self) -> belamy_tensor::Result<()> {
-        self.inner.synchronize()
     }
 }
 

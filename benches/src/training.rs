@@ -3,6 +3,7 @@
 use belamy_gan::batches::{Batches, DeviceBatches, TwoBatches};
 use belamy_gan::data::two::Two;
 use belamy_gan::data::{Dataset, ValueRange};
+use belamy_gan::pair::Measures;
 use belamy_gan::recipe::Source;
 use belamy_gan::{Recipe, Result, Trainer, trainer};
 use belamy_tensor::philox::{Draws, uniform};
@@ -18,6 +19,8 @@ const STREAM: u32 = 0x4245_4E43;
 pub struct Training {
     trainer: Box<dyn Trainer>,
     batches: Box<dyn Batches>,
+    /// Of the last step.
+    measures: Option<Measures>,
 }
 
 impl fmt::Debug for Training {
@@ -50,14 +53,32 @@ impl Training {
                 Box::new(DeviceBatches::new(recipe, data, discriminator, DType::F32, device)?)
             }
         };
-        Ok(Training { trainer, batches })
+        Ok(Training { trainer, batches, measures: None })
     }
 
-    /// One step, to its end: both losses are read. Returns the discriminator's and the generator's.
+    /// Queues one step, and waits for nothing.
+    pub fn queue(&mut self) -> Result<()> {
+        self.measures = Some(self.trainer.make_step(&mut *self.batches)?);
+        Ok(())
+    }
+
+    /// Waits for the steps that were queued.
+    pub fn wait(&self) -> Result<()> {
+        Ok(self.trainer.device().synchronize()?)
+    }
+
+    /// One step and its losses.
     pub fn step(&mut self) -> Result<[f64; 2]> {
-        let measures = self.trainer.make_step(&mut *self.batches)?;
+        self.queue()?;
+        self.losses()
+    }
+
+    /// What a run does before it shows its losses: fails if a number since the last time is not finite. Returns the
+    /// discriminator's and the generator's loss of the last step.
+    pub fn losses(&mut self) -> Result<[f64; 2]> {
         self.trainer.verify_steps(&mut *self.batches)?;
-        Ok([measures.loss_d.item()?, measures.loss_g.item()?])
+        let read = |measures: &Measures| Ok([measures.loss_d.item()?, measures.loss_g.item()?]);
+        self.measures.as_ref().map_or(Ok([f64::NAN; 2]), read)
     }
 }
 

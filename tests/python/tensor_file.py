@@ -8,19 +8,21 @@ import json
 import platform
 
 import numpy as np
-import torch
 
-DTYPE_NAMES = {"float64": "F64", "float32": "F32", "uint32": "U32"}
+DTYPE_NAMES = {"float64": "F64", "float32": "F32", "int32": "I32", "uint32": "U32"}
 
 
-def write(path, tensors, metadata):
-    """Writes `tensors` (name to numpy array) and `metadata` (name to string) to `path`; returns the size in bytes."""
+def write(path, tensors, metadata, finite=True):
+    """Writes `tensors` (name to numpy array) and `metadata` (name to string) to `path`; returns the size in bytes.
+
+    Numbers that are infinite or not numbers are refused, unless `finite` is false.
+    """
     header = {"__metadata__": dict(sorted(metadata.items()))}
     blocks, offset = [], 0
     # Eight-byte numbers first, so that each tensor starts at a multiple of its element size.
     for name in sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name)):
         array = np.asarray(tensors[name], order="C")
-        if not np.isfinite(array).all():
+        if finite and not np.isfinite(array).all():
             raise ValueError(f"{path}: {name} is not finite")
         block = array.tobytes()
         span = [offset, offset + len(block)]
@@ -34,6 +36,13 @@ def write(path, tensors, metadata):
     return 8 + len(text) + offset
 
 
+def numpy_versions():
+    """The versions of NumPy and Python, for a file's metadata."""
+    return {"numpy": np.__version__, "python": platform.python_version()}
+
+
 def versions():
-    """The versions that a file was made with, for its metadata."""
-    return {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
+    """The versions that a file was made with by PyTorch, for its metadata."""
+    import torch
+
+    return {"torch": torch.__version__} | numpy_versions()

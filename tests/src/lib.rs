@@ -16,6 +16,7 @@
 //! | [`require`] | what `BELAMY_REQUIRE` names must be there |
 //! | [`trace`] | which kernels a case launches |
 //! | [`mutants`] | kernels made wrong on purpose, which the table must reject |
+//! | [`watched`] | a process that may do what it likes: how it ended is heard |
 //! | [`ops`] | the cases, a file a family |
 //!
 //! `belamy check` runs the same table on the devices of a user's machine.
@@ -38,8 +39,10 @@ pub mod parity;
 pub mod plan;
 pub mod report;
 pub mod require;
+pub mod rounding;
 pub mod trace;
 pub mod values;
+pub mod watched;
 
 pub use case::{Case, Input};
 pub use report::{Mode, Report};

@@ -1,5 +1,6 @@
 //! What must not be skipped: `BELAMY_REQUIRE=cpu,data,...` turns the absence of a thing into a failure.
 
+use std::io::Write;
 use std::path::Path;
 
 /// What is on this machine, by the names that `BELAMY_REQUIRE` uses: the devices of this build, the processor's
@@ -20,9 +21,18 @@ pub fn present() -> Vec<String> {
     present
 }
 
-/// What the GPU crates' own tests look for, and fail without where it is required: an adapter, a GPU, NVRTC, a C++
-/// compiler.
-const ELSEWHERE: [&str; 4] = ["webgpu", "cuda", "nvrtc", "cxx"];
+/// What other crates' own tests look for, and fail without where it is required: an adapter, a GPU, NVRTC, a C++
+/// compiler, ONNX Runtime, a Fortran compiler, valgrind.
+const ELSEWHERE: [&str; 7] = ["webgpu", "cuda", "nvrtc", "cxx", "onnx", "fortran", "valgrind"];
+
+/// Says that a test is skipped for want of something, and why; fails where `BELAMY_REQUIRE` names it.
+///
+/// Straight to the stream: the harness hides what passing tests print.
+pub fn skip(test: &str, what: &str, why: &str) {
+    let required = std::env::var("BELAMY_REQUIRE").unwrap_or_default();
+    assert!(!required.split(',').any(|name| name.trim() == what), "{test} wants {what}: {why}");
+    let _ = writeln!(std::io::stderr(), "skipped: {test} ({what}: {why})");
+}
 
 /// Which of a comma-separated list are not among what is present, but for what other tests look after.
 pub fn missing(required: &str, present: &[String]) -> Vec<String> {

@@ -3,7 +3,7 @@
 use crate::case::Case;
 use crate::evaluate::evaluate;
 use belamy_tensor::kernel::KernelId;
-use belamy_tensor::{Backend, Buffer, Call, DType, Device, DeviceId, Graph, Result};
+use belamy_tensor::{Call, DType, Device, DeviceId, Graph, Result, Wrapper};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,30 +14,18 @@ struct Tracer {
     seen: Seen,
 }
 
-impl Backend for Tracer {
+impl Wrapper for Tracer {
+    fn inner(&self) -> &Device {
+        &self.inner
+    }
+
     fn id(&self) -> DeviceId {
         DeviceId { name: "tracer", index: 0 }
-    }
-
-    fn alloc(&self, dtype: DType, elements: usize) -> Result<Buffer> {
-        self.inner.backend().alloc(dtype, elements)
-    }
-
-    fn write(&self, buffer: &mut Buffer, bytes: &[u8]) -> Result<()> {
-        self.inner.backend().write(buffer, bytes)
-    }
-
-    fn read(&self, buffer: &Buffer, bytes: &mut [u8]) -> Result<()> {
-        self.inner.backend().read(buffer, bytes)
     }
 
     fn launch(&self, call: Call<'_>) -> Result<()> {
         self.seen.0.lock().unwrap_or_else(PoisonError::into_inner).insert(call.kernel);
         self.inner.backend().launch(call)
-    }
-
-    fn synchronize(&self) -> Result<()> {
-        self.inner.synchronize()
     }
 }
 

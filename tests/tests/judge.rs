@@ -3,12 +3,14 @@
 use belamy_tensor::kernel::KernelId;
 use belamy_tensor::{DType, Shape};
 use belamy_tests::compare::{Mismatch, compare};
+use belamy_tests::mutants::texts::table;
 use belamy_tests::mutants::{Mutant, seeded, systematic};
 use belamy_tests::plan::{Subject, first_failure};
 use belamy_tests::values::Numbers;
 use belamy_tests::{Case, Mode, ops, trace};
 use rayon::prelude::*;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Write as _;
 use std::io::Write;
 
 /// A comparison at a bound of a millionth.
@@ -159,6 +161,42 @@ fn assert_rejected(verdicts: &[Verdict]) {
     assert!(panicked.is_empty(), "mutants must compute, not panic:\n{}", panicked.join("\n"));
 }
 
+/// The section of `mutants.md`: how many faults each family has, and how many of them each way of checking rejects.
+fn section(verdicts: &[Verdict]) -> String {
+    let ways = ["parity", "differences", "adjoint", "definition"];
+    let mut rows: BTreeMap<&str, [usize; 5]> = BTreeMap::new();
+    for Verdict { mutant, caught } in verdicts {
+        for row in [mutant.kernel.family(), "**all**"] {
+            let row = rows.entry(row).or_default();
+            row[0] += 1;
+            for (way, count) in ways.iter().zip(&mut row[1..]) {
+                *count += usize::from(caught.iter().any(|(caught, _)| caught == way));
+            }
+        }
+    }
+    let all = rows.remove_entry("**all**");
+    let mut text = format!("## Rust\n\n| family | mutants | {} | equivalent |", ways.join(" | "));
+    text.push_str("\n|---|---|---|---|---|---|---|\n");
+    for (family, counts) in rows.into_iter().chain(all) {
+        let counts = counts.map(|count| count.to_string());
+        let _ = writeln!(text, "| {family} | {} | 0 |", counts.join(" | "));
+    }
+    text
+}
+
+/// All languages together; the sections are compared where their mutants are judged.
+#[test]
+fn the_table_has_three_hundred_rejected_mutants() {
+    let (mutants, equivalent) = table::recorded().unwrap_or_else(|why| panic!("{why}"));
+    let rejected = mutants - equivalent;
+    let _ = writeln!(
+        std::io::stdout().lock(),
+        "{rejected} of {mutants} mutants rejected, {equivalent} compute the same: tests/mutants.md"
+    );
+    assert!(rejected >= 300, "{rejected} mutants are rejected");
+    assert!(equivalent * 5 <= mutants, "{equivalent} of {mutants} mutants compute the same");
+}
+
 #[test]
 fn every_seeded_wrong_kernel_is_rejected() {
     let verdicts = judge_all(seeded(), true);
@@ -186,6 +224,7 @@ fn every_seeded_wrong_kernel_is_rejected() {
         verdicts.len()
     );
     assert!(alone * 10 >= verdicts.len() * 8, "{alone} of {}", verdicts.len());
+    table::agrees(&section(&verdicts)).unwrap_or_else(|why| panic!("{why}"));
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl Ceilings {
     pub fn measure(device: &Device) -> Result<Ceilings> {
         let id = device.id();
         let (peaks, bandwidths) = match id.name {
-            "cpu" | "oracle" => {
+            "cpu" | "direct" | "oracle" => {
                 let threads = rayon::current_num_threads();
                 (fma::peaks(threads), stream::bandwidths(threads))
             }

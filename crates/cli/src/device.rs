@@ -3,48 +3,90 @@
 use crate::failure::{Failure, Result};
 use belamy_tensor::Device;
 
-/// The device of a name, multiplying in a precision: f32, which all do, or f16, which an adapter may.
-pub(crate) fn find_in(name: &str, precision: &str) -> Result<Device> {
+/// The device of a name, multiplying in a precision: f32, which all do, bf16, which the CPU and CUDA do, tf32, which CUDA
+/// does, or f16, which an adapter may; and convolving by `conv`: winograd, the usual way, or direct, which all but the CPU in f32 do anyway.
+pub(crate) fn find_in(name: &str, precision: &str, conv: &str) -> Result<Device> {
+    // What only the CPU does asks for it.
+    let name = if conv == "direct" { name } else { resolved(name) };
     #[cfg(feature = "webgpu")]
     if precision == "f16" && name.split(':').next() == Some("webgpu") {
         return open_webgpu(name, belamy_webgpu::Precision::F16);
     }
-    let device = find(name)?;
+    if !matches!(conv, "direct" | "winograd") {
+        let message = format!("--set conv={conv}: there are winograd and direct");
+        return Err(Failure::usage(message));
+    }
+    #[cfg(feature = "cuda")]
+    if let (Some(precision), ("cuda", number)) =
+        (belamy_cuda::Precision::named(precision), parts(name)?)
+    {
+        return open_cuda(name, number, precision);
+    }
+    let device = match (conv, parts(name)?) {
+        ("direct", ("auto" | "cpu", 0)) => find("direct")?,
+        _ => find(name)?,
+    };
     match precision {
         "f32" => Ok(device),
+        "bf16" if matches!(parts(name)?, ("auto" | "cpu" | "direct", 0)) => Ok(belamy_cpu::bf16()),
         "f16" | "tf32" | "bf16" => {
             let id = device.id();
             Err(Failure::usage(format!("device {id} trains in f32, not in {precision}")))
         }
         _ => Err(Failure::usage(format!(
-            "--precision {precision}: there are f32, f16 (of webgpu), tf32 and bf16"
+            "--precision {precision}: there are f32, f16 (of webgpu), tf32 (of cuda) and bf16 (of cpu and cuda)"
         ))),
     }
 }
 
-/// The device of a name. `auto` is the CPU: no other backend has been measured to be faster on a machine that is not
-/// known beforehand.
+/// Takes `conv=…` out of assignments to settings: what it says last, if anything. It chooses kernels, and is no part of
+/// a recipe.
+pub(crate) fn take_conv(assignments: &mut Vec<String>) -> Option<String> {
+    let mut conv = None;
+    assignments.retain(|assignment| match assignment.strip_prefix("conv=") {
+        Some(way) => {
+            conv = Some(way.to_owned());
+            false
+        }
+        None => true,
+    });
+    conv
+}
+
+/// The name of the device that `auto` stands for: a CUDA device that can be used, else the CPU. No adapter of WebGPU has
+/// been measured to be faster on a machine that is not known beforehand.
+pub(crate) fn resolved(name: &str) -> &str {
+    if !matches!(name, "auto" | "auto:0") {
+        return name;
+    }
+    #[cfg(feature = "cuda")]
+    if belamy_cuda::usable(0).is_ok() {
+        return "cuda";
+    }
+    "cpu"
+}
+
+/// The device of a name; `auto` is the fastest that can be used.
 pub(crate) fn find(name: &str) -> Result<Device> {
+    let name = resolved(name);
     let (kind, number) = parts(name)?;
     match kind {
         "auto" | "cpu" if number == 0 => Ok(belamy_cpu::cpu()),
+        "direct" if number == 0 => Ok(belamy_cpu::direct()),
         "oracle" if number == 0 => Ok(belamy_cpu::oracle()),
         #[cfg(feature = "webgpu")]
         "webgpu" => open_webgpu(name, belamy_webgpu::Precision::F32),
         #[cfg(not(feature = "webgpu"))]
         "webgpu" => Err(absent(name, kind)),
         #[cfg(feature = "cuda")]
-        "cuda" => match belamy_cuda::open(number) {
-            Ok(cuda) => Ok(Device::new(cuda)),
-            Err(why) => Err(Failure::new(format!("--device {name}: {why}"))),
-        },
+        "cuda" => open_cuda(name, number, belamy_cuda::Precision::F32),
         #[cfg(not(feature = "cuda"))]
         "cuda" => Err(absent(name, kind)),
-        "auto" | "cpu" | "oracle" => {
+        "auto" | "cpu" | "direct" | "oracle" => {
             Err(Failure::usage(format!("--device {name}: there is only one {kind}")))
         }
         _ => {
-            let known = vec!["auto", "cpu", "oracle", "webgpu", "cuda"];
+            let known = vec!["auto", "cpu", "direct", "oracle", "webgpu", "cuda"];
             let hint = belamy_gan::recipe::suggestion(kind, known);
             Err(Failure::usage(format!("there is no device {kind:?}; {hint}")))
         }
@@ -58,6 +100,12 @@ fn parts(name: &str) -> Result<(&str, u32)> {
         return Err(Failure::usage(format!("--device {name}: {index:?} is not a device number")));
     };
     Ok((kind, number))
+}
+
+#[cfg(feature = "cuda")]
+fn open_cuda(name: &str, number: u32, precision: belamy_cuda::Precision) -> Result<Device> {
+    let cuda = belamy_cuda::open(number).and_then(|cuda| cuda.in_precision(precision));
+    cuda.map(Device::new).map_err(|why| Failure::new(format!("--device {name}: {why}")))
 }
 
 #[cfg(feature = "webgpu")]

@@ -39,12 +39,14 @@ enum Command {
     Evaluate(commands::evaluate::Arguments),
     Play(commands::play::Arguments),
     Import(commands::import::Arguments),
+    Export(commands::export::Arguments),
     Devices(commands::devices::Arguments),
     #[cfg(feature = "cuda")]
     Kernels(commands::kernels::Arguments),
     Check(commands::check::Arguments),
     Bench(commands::bench::Arguments),
     Op(commands::op::Arguments),
+    Lab(commands::lab::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -60,12 +62,14 @@ fn main() -> ExitCode {
         Command::Evaluate(arguments) => commands::evaluate::run(&arguments),
         Command::Play(arguments) => commands::play::run(&arguments),
         Command::Import(arguments) => commands::import::run(&arguments),
+        Command::Export(arguments) => commands::export::run(&arguments),
         Command::Devices(arguments) => commands::devices::run(&arguments),
         #[cfg(feature = "cuda")]
         Command::Kernels(arguments) => commands::kernels::run(&arguments),
         Command::Check(arguments) => commands::check::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Op(arguments) => commands::op::run(&arguments),
+        Command::Lab(arguments) => commands::lab::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

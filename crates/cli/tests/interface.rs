@@ -2,6 +2,7 @@
 
 mod common;
 
+use belamy_gan::data::image::Image;
 use common::{Folder, data, fails, files, line, metrics, names, succeeds, tensors};
 use serde_json::Value;
 use std::path::Path;
@@ -84,7 +85,7 @@ fn tables_have_a_json_form() {
     let devices = json("devices --json");
     let devices = devices.as_array().unwrap();
     let named = |name: &str| devices.iter().find(|device| device["name"] == name).unwrap();
-    for name in ["cpu", "oracle"] {
+    for name in ["cpu", "direct", "oracle"] {
         assert_eq!(named(name)["available"], true);
     }
     let table = succeeds("devices");
@@ -206,6 +207,18 @@ fn samples_come_in_three_forms_and_by_the_seed() {
     let each = sample("--n 6 --seed 9", "each/");
     let expected: Vec<String> = (0..6).map(|index| format!("{index:06}.png")).collect();
     assert_eq!(names(&each), expected);
+    // Each file is the sample, pixel by pixel.
+    for (index, values) in numbers["image"].1.chunks_exact(784).enumerate() {
+        let file = folder.at(&format!("each/{index:06}.png"));
+        let image = Image::decode(&file, &read(file.clone())).unwrap();
+        assert_eq!((image.width, image.height, image.channels), (28, 28, 1));
+        for (byte, value) in image.bytes.iter().zip(values) {
+            assert!(
+                (f64::from(*byte) - (f64::from(*value) * 127.5 + 127.5)).abs() < 0.51,
+                "{byte}, {value}"
+            );
+        }
+    }
     assert_eq!(names(sample("--n 6 --seed 9 --grid", "grid/")), ["grid.png"]);
     assert_eq!(grid, read(folder.at("grid/grid.png")));
     // The numbers' own noise gives the numbers back.

@@ -4,7 +4,7 @@ mod common;
 
 use belamy_nn::weights;
 use belamy_tensor::Tensor;
-use common::{Folder, fails, line, metrics, succeeds};
+use common::{Folder, data, fails, line, metrics, succeeds};
 use serde_json::Value;
 use std::path::Path;
 
@@ -161,4 +161,108 @@ fn playing_leaves_pictures_and_pages() {
     fails(&format!("play interpolate {run} --n 1"), 2, &["--n 1"]);
     fails(&format!("play arithmetic {run} --a 200000 --b 1 --c 2"), 2, &["place"]);
     fails(&format!("play quiz {}", folder.at("nothing")), 1, &["run.toml"]);
+}
+
+/// Two classes of seven tracks of three frames: dark and light images with a stripe that its track turns.
+fn tracks(folder: &str) {
+    for class in [0, 1] {
+        let own = Path::new(folder).join(["dark", "light"][class as usize]);
+        std::fs::create_dir_all(&own).unwrap();
+        for (track, frame) in (0..7).flat_map(|track| (0..3).map(move |frame| (track, frame))) {
+            let value = |place: u32| {
+                let stripe = (place % 32 + place / 32 * track) % 8 < 3;
+                (60 + 120 * class + 40 * u32::from(stripe) + frame) as u8
+            };
+            let name = format!("{class:05}_{track:05}_{frame:05}.png");
+            let file = std::fs::File::create(own.join(name)).unwrap();
+            let mut encoder = png::Encoder::new(file, 32, 32);
+            encoder.set_color(png::ColorType::Grayscale);
+            let bytes: Vec<u8> = (0..32 * 32).map(value).collect();
+            encoder.write_header().unwrap().write_image_data(&bytes).unwrap();
+        }
+    }
+}
+
+#[test]
+fn samples_are_held_against_the_classes_asked_for() {
+    let folder = Folder::new("asked");
+    let (images, run, judge) =
+        (folder.at("images"), folder.at("run"), folder.at("judge.safetensors"));
+    tracks(&images);
+    succeeds(&format!(
+        "train signs-conditional --set classes=2 --batch 4 --steps 2 --device cpu --data {images} --out {run}"
+    ));
+    let evaluate = format!("evaluate {run} --device cpu --n 30 --classifier {judge}");
+    let card = json(&format!("{evaluate} --json"));
+    assert_eq!(card["classes"]["names"], serde_json::json!(["dark", "light"]));
+    assert_eq!(card["classes"]["samples"], 30);
+    let taken: u64 = card["classes"]["taken"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            let row: u64 =
+                row.as_array().unwrap().iter().map(|count| count.as_u64().unwrap()).sum();
+            assert_eq!(row, 15, "labels are asked for in turn");
+            row
+        })
+        .sum();
+    assert_eq!(taken, 30);
+    // One of seven tracks of three frames is held out of each class.
+    let classifier = &card["classifier"];
+    assert_eq!(
+        (&classifier["training_images"], &classifier["test_images"]),
+        (&36.into(), &6.into())
+    );
+    assert_eq!((&classifier["test_accuracy"], &classifier["trusted"]), (&1.0.into(), &true.into()));
+    assert_eq!(card["features"]["real"], 30);
+
+    // From its file it says the same, and of other images nothing.
+    let again = json(&format!("{evaluate} --json"));
+    assert_eq!(again["classes"], card["classes"]);
+    assert_eq!(
+        (&again["classifier"]["training"], &again["classifier"]["test_accuracy"]),
+        (&Value::Null, &1.0.into())
+    );
+    let table = succeeds(&evaluate);
+    assert!(table.contains("right class") && table.contains("most often taken for"), "{table}");
+    assert!(table.contains("6 images of tracks that it was not trained on"), "{table}");
+    std::fs::remove_file(Path::new(&images).join("dark/00000_00000_00000.png")).unwrap();
+    fails(&evaluate, 1, &["trained on other images"]);
+    std::fs::create_dir(Path::new(&images).join("third")).unwrap();
+    let third = [1, 2].map(|name| Path::new(&images).join(format!("third/{name}.png")));
+    third.iter().for_each(|path| std::fs::write(path, common::png(32, 32)).unwrap());
+    fails(&evaluate, 1, &["3 classes", "trained on 2"]);
+}
+
+#[test]
+fn the_lectures_generator_draws_the_signs_asked_for() {
+    let Some(data) = data("the_lectures_generator_draws_the_signs_asked_for") else { return };
+    let folder = Folder::new("asked-signs");
+    let run = folder.at("run");
+    let weights = data.join("lecture/generator_color_4c_80k.safetensors");
+    succeeds(&format!("import {} --recipe conditional-signs64 --out {run}", weights.display()));
+    // Every third frame of the lecture's four classes, once in its order and once with two exchanged.
+    let classes = |name: &str, order: [u32; 4]| {
+        for (place, class) in order.into_iter().enumerate() {
+            let own = folder.path().join(name).join(place.to_string());
+            std::fs::create_dir_all(&own).unwrap();
+            let mut files: Vec<_> = std::fs::read_dir(data.join(format!("gtsrb/train/{class}")))
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .collect();
+            files.sort();
+            for file in files.iter().step_by(3) {
+                std::fs::copy(file, own.join(file.file_name().unwrap())).unwrap();
+            }
+        }
+        json(&format!("evaluate {run} --n 100 --data {} --device cpu --json", folder.at(name)))
+    };
+    let share = |card: &Value| card["classes"]["share"].as_f64().unwrap();
+    let card = classes("order", [1, 7, 14, 16]);
+    assert!(card["classifier"]["test_accuracy"].as_f64() > Some(0.8), "{card}");
+    // Its limits of 100 are taken for limits of 30 more often than not; its other signs are right.
+    assert!(share(&card) > 0.55, "{card}");
+    let exchanged = classes("exchanged", [1, 7, 16, 14]);
+    assert!(share(&exchanged) < share(&card) - 0.25, "{exchanged}");
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Folder, PROGRAM, fails, files, line, metrics, names, succeeds, tensors};
+use common::{Folder, HIDDEN, PROGRAM, fails, files, line, metrics, names, succeeds, tensors};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Starts a training that will be interrupted.
 fn start(words: &str) -> Child {
     let mut command = Command::new(PROGRAM);
-    command.args(words.split_whitespace()).stdin(Stdio::null());
+    command.args(words.split_whitespace()).env(HIDDEN.0, HIDDEN.1).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
@@ -48,11 +48,16 @@ fn timeless(run: &str) -> Vec<serde_json::Value> {
 
 /// Trains `steps` steps without a break on one thread; again on two threads, killed twice at moments that nobody
 /// chose; and goes on with that on three threads. Both must leave the same checkpoint and the same metrics.
+///
+/// The moments lie within a quarter of what the whole run took, so that a fast machine is killed in time too: two
+/// threads need half of one thread's time at the least.
 fn killed_and_resumed(recipe: &str, steps: u64, every: u64) {
     let folder = Folder::new(&format!("resume-{}", recipe.split_whitespace().next().unwrap()));
     let (whole, broken) = (folder.at("whole"), folder.at("broken"));
     let plan = format!("train {recipe} --steps {steps} --log-every 1 --checkpoint-every {every}");
+    let begun = std::time::Instant::now();
     succeeds(&format!("{plan} --threads 1 --out {whole}"));
+    let moments = (begun.elapsed().as_millis() as u32 / 4).max(1);
 
     let mut killed = 0;
     let mut history = Vec::new();
@@ -62,7 +67,7 @@ fn killed_and_resumed(recipe: &str, steps: u64, every: u64) {
             _ => start(&format!("train --resume {broken} --threads 2")),
         };
         wait_for("the first checkpoint", || has_checkpoint(&broken));
-        let wait = random_wait(400);
+        let wait = random_wait(moments);
         std::thread::sleep(wait);
         child.kill().unwrap();
         killed += usize::from(child.wait().unwrap().code().is_none());
@@ -200,6 +205,58 @@ fn a_resumed_run_stays_on_its_device() {
     succeeds(&format!("train --resume {broken} --steps 6"));
     let last = "checkpoints/step-00000006";
     assert_eq!(files(Path::new(&broken).join(last)), files(Path::new(&whole).join(last)));
+}
+
+#[test]
+fn a_run_in_bf16_says_so_and_is_resumed_in_bf16() {
+    let folder = Folder::new("bf16");
+    let last = "checkpoints/step-00000004";
+    let train = |name: &str, words: &str| {
+        let run = folder.at(name);
+        succeeds(&format!("train mnist-mlp --batch 16 --seed 2 {words} --out {run}"));
+        run
+    };
+    let whole = train("whole", "--precision bf16 --steps 4");
+    let broken = train("broken", "--precision bf16 --steps 2");
+    succeeds(&format!("train --resume {broken} --steps 4"));
+    let plan = std::fs::read_to_string(Path::new(&broken).join("run.toml")).unwrap();
+    assert!(plan.contains("precision = \"bf16\""), "{plan}");
+    let state = |run: &str| files(Path::new(run).join(last));
+    assert_eq!(state(&broken), state(&whole));
+    let single = train("single", "--steps 4");
+    assert_ne!(state(&single), state(&whole), "bf16 changed nothing");
+    // Rounded operands change the losses in the third digit, not in the first.
+    let losses = |run: &str| -> Vec<f64> {
+        timeless(run).iter().map(|line| line["loss_d"].as_f64().unwrap()).collect()
+    };
+    for (single, half) in losses(&single).iter().zip(losses(&whole)) {
+        assert!((single - half).abs() < 0.02 * single.abs(), "{single} and {half}");
+    }
+}
+
+#[test]
+fn a_run_convolves_as_it_was_told_to_and_so_when_resumed() {
+    let folder = Folder::new("conv");
+    let weights = |name: &str, set: &str| {
+        let run = folder.at(name);
+        let words = "mnist-dcgan --batch 8 --steps 1 --seed 3";
+        succeeds(&format!("train {words} --out {run} {set}"));
+        succeeds(&format!("train --resume {run} --steps 2"));
+        let plan = std::fs::read_to_string(Path::new(&run).join("run.toml")).unwrap();
+        let way = if set.is_empty() { "winograd" } else { "direct" };
+        assert!(plan.contains(&format!("conv = \"{way}\"")), "{plan}");
+        std::fs::read(Path::new(&run).join("checkpoints/step-00000002/generator.safetensors"))
+            .unwrap()
+    };
+    let direct = weights("direct", "--set conv=direct");
+    assert_ne!(weights("winograd", ""), direct);
+    // One step at a time or two: the choice holds after the interruption.
+    let whole = folder.at("whole");
+    succeeds(&format!(
+        "train mnist-dcgan --batch 8 --steps 2 --seed 3 --out {whole} --set conv=direct"
+    ));
+    let last = Path::new(&whole).join("checkpoints/step-00000002/generator.safetensors");
+    assert_eq!(std::fs::read(last).unwrap(), direct);
 }
 
 #[cfg(unix)]

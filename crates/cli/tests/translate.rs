@@ -76,3 +76,31 @@ fn a_run_that_translates_is_trained_sampled_and_explained() {
     fails("train circles-rectangles --data x --steps 1", 1, &["makes its data from the seed"]);
     fails("train sine --set source=two-folders --steps 1", 2, &["does not yield"]);
 }
+
+#[test]
+fn what_became_of_shapes_is_judged_in_both_directions() {
+    let folder = Folder::new("shapes");
+    let run = folder.at("run");
+    let small = "--set generator_width=2 --set discriminator_width=2 --set samples=6";
+    succeeds(&format!(
+        "train circles-squares --set preset=narrow {small} --steps 2 --device cpu --out {run}"
+    ));
+    let evaluate = |words: &str| succeeds(&format!("evaluate {run} --device cpu {words}"));
+    let card: serde_json::Value = serde_json::from_str(&evaluate("--n 6 --seed 3 --json")).unwrap();
+    let [there, back] = &card["geometry"].as_array().unwrap()[..] else { panic!("{card}") };
+    assert_eq!((&there["wanted"], &back["wanted"]), (&"square".into(), &"disc".into()));
+    for card in [there, back] {
+        assert_eq!(card["images"], 6);
+        let shapes = card["shapes"].as_u64().unwrap();
+        assert!((1..=18).contains(&shapes), "{card}");
+        // Networks that learned nothing turn nothing that keeps its place and colour.
+        assert!(card["all"].as_f64() < Some(0.2), "{card}");
+    }
+    // Six circles or squares as they are drawn, by what they fill of their boxes.
+    assert!(there["fill_before"].as_f64() < Some(0.75) && back["fill_before"] == 1.0, "{card}");
+    let table = evaluate("--n 6 --seed 3");
+    assert!(
+        table.contains("circles to squares") && table.contains("squares to circles"),
+        "{table}"
+    );
+}

@@ -5,6 +5,7 @@
 //! | [`Cpu`] | the backend: buffers from a pool, kernels by name |
 //! | `storage` | memory that goes back to the pool when the last tensor lets go of it |
 //! | `kernels` | one file a family: direct loops in f64 accumulation, parallel over outputs |
+//! | `vectors` | the processor's vector instructions; `BELAMY_ISA=avx2` or `portable` keeps to narrower ones |
 //! | `gemm` | packed, register-blocked matrix multiplication for AVX-512, AVX2 and any other processor |
 //!
 //! [`oracle`] runs the direct loops only: simple enough to be believed. [`cpu`] takes, by the rule stated in each
@@ -15,6 +16,7 @@
 mod gemm;
 mod kernels;
 mod storage;
+mod vectors;
 
 use belamy_tensor::kernel::KernelId;
 use belamy_tensor::{Backend, Buffer, Call, DType, Device, DeviceId, Error, ErrorKind, Result};
@@ -26,6 +28,10 @@ use storage::{Pool, Storage};
 enum Path {
     /// Direct loops accumulating in f64.
     Oracle,
+    /// Fast variants where there are some, but for those that compute another, shorter sum.
+    Direct,
+    /// As `Direct`, with the operands of products rounded to bf16.
+    Bf16,
     /// Fast variants where there are some.
     Fast,
 }
@@ -47,11 +53,34 @@ pub fn cpu() -> Device {
     Device::new(Cpu { path: Path::Fast, pool: Pool::new(false) })
 }
 
+/// As [`cpu`] without Winograd's convolutions: every product of the sum that defines a convolution is made.
+pub fn direct() -> Device {
+    Device::new(Cpu { path: Path::Direct, pool: Pool::new(false) })
+}
+
+/// As [`direct`] with the f32 operands of fast matrix products and convolutions rounded to bf16, to nearest; sums and all
+/// other arithmetic stay f32. Twice as fast in products where the processor has AVX512-BF16, and the same arithmetic, but
+/// for the order of pairs in a sum and for subnormal operands, which those instructions take for zeros, where it has not.
+pub fn bf16() -> Device {
+    Device::new(Cpu { path: Path::Bf16, pool: Pool::new(false) })
+}
+
 /// As [`oracle`] or [`cpu`] with every new buffer filled with NaN, so that an element which a kernel forgets to
 /// write is seen. For tests.
 pub fn poisoned(fast: bool) -> Device {
     let path = if fast { Path::Fast } else { Path::Oracle };
     Device::new(Cpu { path, pool: Pool::new(true) })
+}
+
+/// The bytes of one of this backend's buffers; none of another's.
+pub fn bytes(buffer: &Buffer) -> Option<&[u8]> {
+    buffer.storage.downcast_ref::<Storage>().map(Storage::bytes)
+}
+
+/// The bytes of one of this backend's buffers that nobody else holds, to write.
+pub fn bytes_mut(buffer: &mut Buffer) -> Option<&mut [u8]> {
+    let storage = Arc::get_mut(&mut buffer.storage)?.downcast_mut::<Storage>()?;
+    Some(storage.bytes_mut())
 }
 
 /// Which instruction set the fast paths use on this machine: `avx512`, `avx2` or `portable`.
@@ -82,7 +111,8 @@ impl Backend for Cpu {
     fn id(&self) -> DeviceId {
         let name = match self.path {
             Path::Oracle => "oracle",
-            Path::Fast => "cpu",
+            Path::Direct => "direct",
+            Path::Bf16 | Path::Fast => "cpu",
         };
         DeviceId { name, index: 0 }
     }
@@ -114,12 +144,27 @@ impl Backend for Cpu {
             .iter_mut()
             .map(|buffer| self.storage_mut(buffer))
             .collect::<Result<Vec<&mut Storage>>>()?;
-        let fast = self.path == Path::Fast;
-        kernels::dispatch(call.kernel, kernels::Run { params: call.params, inputs, outputs, fast });
+        let run = kernels::Run {
+            params: call.params,
+            inputs,
+            outputs,
+            fast: self.path != Path::Oracle,
+            winograd: self.path == Path::Fast,
+            products: match self.path {
+                Path::Bf16 => gemm::Products::Bf16,
+                _ => gemm::Products::Whole,
+            },
+        };
+        kernels::dispatch(call.kernel, run);
         Ok(())
     }
 
     fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn release(&self) -> Result<()> {
+        self.pool.clear();
         Ok(())
     }
 }

@@ -120,6 +120,11 @@ impl Pool {
         Some(Storage { numbers, pool: Arc::clone(pool) })
     }
 
+    /// Lets go of every buffer that nobody uses.
+    pub(crate) fn clear(&self) {
+        *self.free.lock().unwrap_or_else(PoisonError::into_inner) = Free::default();
+    }
+
     fn put(&self, numbers: Numbers) {
         let (dtype, elements) = match &numbers {
             Numbers::F32(values) => (DType::F32, values.len()),

@@ -51,17 +51,20 @@ impl Case {
     /// Compares the passes with the oracle's; returns whether there was something to compare.
     ///
     /// The bound: terms are below 1 in size and random in sign, so sums of k of them and their roundings grow with
-    /// the square root of k; 10 for the worst of all elements.
+    /// the square root of k; 10 for the worst of all elements, and ten times that where Winograd's filtering may be taken:
+    /// in the norm it loses ten times as much, which its own tests hold to 5e-6.
     fn check(&self, dtype: DType) -> bool {
         let Some(want) = self.run(dtype, &belamy_cpu::poisoned(false)) else { return false };
         let got = self.run(dtype, &belamy_cpu::poisoned(true)).unwrap();
         let epsilon = if dtype == DType::F32 { f64::from(f32::EPSILON) } else { f64::EPSILON };
+        let is_wide = self.channels.min(self.outputs) >= 32;
+        let factor = if dtype == DType::F32 && is_wide { 100.0 } else { 10.0 };
         let taps = self.kernel[0] * self.kernel[1];
         let pixels = self.batch * self.image[0] * self.image[1];
         let terms = [taps * self.channels, taps * self.outputs, pixels];
         for (pass, ((got, want), terms)) in got.iter().zip(&want).zip(terms).enumerate() {
             assert_eq!(got.dims(), want.dims());
-            let bound = 10.0 * epsilon * (terms as f64).sqrt().max(1.0);
+            let bound = factor * epsilon * (terms as f64).sqrt().max(1.0);
             let (got, want) = (got.to_f64().unwrap(), want.to_f64().unwrap());
             for (index, (got, want)) in got.iter().zip(&want).enumerate() {
                 assert!(

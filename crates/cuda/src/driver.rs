@@ -3,6 +3,8 @@
 //! Everything above it (parameters, grids, workspaces, the order of passes) is the same for every driver, so that a test
 //! that runs the kernels on the processor tests the very launches that a GPU gets.
 
+use crate::recording::Step;
+use crate::source::Source;
 use belamy_tensor::DeviceId;
 use std::fmt::Debug;
 
@@ -34,23 +36,46 @@ pub trait Driver: Debug + Send + Sync {
     /// Queues a kernel.
     fn launch(&self, launch: &Launch<'_>) -> Result<(), String>;
 
+    /// Compiles and loads a text before its first launch. Fails with what the compiler says.
+    fn prepare(&self, source: &'static Source) -> Result<(), String>;
+
     /// Waits for all that was queued.
     fn synchronize(&self) -> Result<(), String>;
+
+    /// Gives back to the device the memory that is kept for later.
+    fn release(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// How many seconds pass on the device between two marks in the queue, one before what `work` queues and one behind it;
+    /// waits for the second. `None`, and `work` not called, where there is no such clock.
+    fn seconds_between_marks(&self, _work: &mut dyn FnMut()) -> Result<Option<f64>, String> {
+        Ok(None)
+    }
+
+    /// Whether there are tensor cores that multiply tf32 and bf16.
+    fn has_tensor_cores(&self) -> bool {
+        true
+    }
+
+    /// Whether warpgroups multiply from shared memory, as on sm_90a.
+    fn has_warpgroups(&self) -> bool {
+        false
+    }
 
     /// What was done since the device was opened, where the driver counts it.
     fn counters(&self) -> Counters {
         Counters::default()
     }
 
-    /// Begins recording what is queued instead of running it.
-    fn begin_capture(&self) -> Result<(), String> {
-        Err("this driver records no graphs".into())
-    }
+    /// Begins to note what is queued instead of running it.
+    fn begin_capture(&self) -> Result<(), String>;
 
-    /// Ends recording.
-    fn end_capture(&self) -> Result<Box<dyn Replay>, String> {
-        Err("this driver records no graphs".into())
-    }
+    /// Ends that; `finish` may change what was noted before it is made into something to replay.
+    fn end_capture(
+        &self,
+        finish: &mut dyn FnMut(&mut Vec<Step>),
+    ) -> Result<Box<dyn Replay>, String>;
 }
 
 /// What a driver has done: in the steady state of training, launches and replays alone go on.
@@ -77,16 +102,32 @@ pub trait Replay: Debug + Send {
 /// A kernel to queue.
 #[derive(Debug)]
 pub struct Launch<'a> {
-    /// The file that holds it, by its stem.
-    pub family: &'static str,
+    /// The text that holds it.
+    pub source: &'static Source,
     /// Its entry point.
     pub entry: &'a str,
     /// How many blocks.
     pub blocks: u32,
     /// How many threads a block has.
     pub threads: u32,
+    /// How many bytes of shared memory a block has besides what the kernel declares.
+    pub shared: u32,
     /// What it is given, in order.
     pub arguments: &'a [Argument],
+}
+
+impl Launch<'_> {
+    /// The same as a step of a recording.
+    pub(crate) fn noted(&self) -> Step {
+        Step::Launch {
+            source: self.source,
+            entry: self.entry.to_owned(),
+            blocks: self.blocks,
+            threads: self.threads,
+            shared: self.shared,
+            arguments: self.arguments.to_vec(),
+        }
+    }
 }
 
 /// One argument of a kernel, by value.

@@ -5,31 +5,36 @@
 //! | [`Cuda`] | the backend: buffers and kernels by name, above any driver |
 //! | [`driver`] | the seam between planning launches and running them |
 //! | `kernels` | one file a family: which passes, grids and workspaces a kernel's call takes |
+//! | [`recording`] | a recorded step as a list, and how a replay hands its results to the next |
 //! | [`source`] | the kernels' texts |
 //! | [`compile`] | NVRTC, the disk cache, kernels compiled beforehand |
 //! | `gpu` | the driver of a real GPU: stream, pool, staging, graphs |
 //! | `shim` | the driver that runs the same texts on the processor, for tests (feature `shim`) |
 //!
 //! Builds where no CUDA is installed: libraries are looked for when a device is opened, and their absence is an error.
-//! f32 and u32 only.
+//! Tensors are f32 and u32. [`Precision`] says what products round their operands to.
 
 pub mod compile;
 pub mod driver;
 mod gpu;
 mod kernels;
 mod memory;
+pub mod recording;
 #[cfg(feature = "shim")]
 pub mod shim;
 pub mod source;
 
-pub use gpu::{Found, devices, open};
+pub use gpu::{Found, devices, open, usable};
+pub use kernels::Precision;
 
+use belamy_tensor::foreign::Foreign;
 use belamy_tensor::kernel::KernelId;
 use belamy_tensor::{
-    Backend, Buffer, Call, DType, DeviceId, Error, ErrorKind, RecordedStep, Recording, Result,
+    Backend, Buffer, Call, DType, DeviceId, Error, ErrorKind, RecordedStep, Recording, Result, Work,
 };
 use driver::{Counters, Driver, Replay};
 use memory::Memory;
+use source::Source;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -39,6 +44,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Clone, Debug)]
 pub struct Cuda {
     driver: Arc<dyn Driver>,
+    precision: Precision,
+    warpgroups: bool,
+    /// Somebody else's kernel, in the place of one of these.
+    foreign: Option<Arc<(Foreign, &'static Source)>>,
     /// While a step is recorded: what it touches.
     recorded: Arc<Mutex<Option<Touched>>>,
 }
@@ -55,7 +64,52 @@ struct Touched {
 impl Cuda {
     /// The backend above a driver.
     pub fn new(driver: Arc<dyn Driver>) -> Cuda {
-        Cuda { driver, recorded: Arc::default() }
+        let warpgroups = driver.has_warpgroups();
+        Cuda {
+            driver,
+            precision: Precision::F32,
+            warpgroups,
+            foreign: None,
+            recorded: Arc::default(),
+        }
+    }
+
+    /// The same device, running somebody else's kernel in the place of its own of that name. Fails with what the compiler
+    /// says of it.
+    ///
+    /// The kernel is given a struct of the kernel's parameters, then a pointer for each input and each output, of `float` or
+    /// `unsigned`, and is declared `extern "C" __global__`.
+    ///
+    /// # Safety
+    ///
+    /// The text runs as it is, and may read and write whatever this process may: the process must be there for nothing
+    /// else.
+    pub unsafe fn with_foreign(self, foreign: Foreign) -> std::result::Result<Cuda, String> {
+        let source = Source::foreign(&foreign.file, &foreign.text);
+        if !source.entries().contains(&foreign.entry) {
+            let Foreign { file, entry, .. } = &foreign;
+            return Err(format!("{file} has no `extern \"C\" __global__ void {entry}(...)`"));
+        }
+        self.driver.prepare(source)?;
+        Ok(Cuda { foreign: Some(Arc::new((foreign, source))), ..self })
+    }
+
+    /// The same device, multiplying in another precision. Fails with a sentence where it has no tensor cores for it.
+    pub fn in_precision(self, precision: Precision) -> std::result::Result<Cuda, String> {
+        if precision != Precision::F32 && !self.driver.has_tensor_cores() {
+            return Err("tf32 and bf16 want the tensor cores of compute capability 8.0".into());
+        }
+        Ok(Cuda { precision, ..self })
+    }
+
+    /// The same device, multiplying as one without warpgroups does: for comparisons.
+    pub fn without_warpgroups(self) -> Cuda {
+        Cuda { warpgroups: false, ..self }
+    }
+
+    /// What operands of products are rounded to.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     fn recorded(&self) -> MutexGuard<'_, Option<Touched>> {
@@ -70,6 +124,17 @@ impl Cuda {
     #[track_caller]
     fn error(&self, message: impl Into<String>) -> Error {
         Error::new(ErrorKind::Device { device: self.id(), message: message.into() })
+    }
+
+    /// What a replay is to leave in the place of an operand.
+    fn carried(&self, result: &Buffer, operand: &Buffer) -> Result<recording::Carried> {
+        if (result.dtype, result.elements) != (operand.dtype, operand.elements) {
+            return Err(self.error(format!(
+                "cannot carry {result:?} to {operand:?} from one replay to the next"
+            )));
+        }
+        let (from, to) = (self.memory(result)?.address(), self.memory(operand)?.address());
+        Ok(recording::Carried { from, to, bytes: result.elements * result.dtype.bytes() })
     }
 
     fn memory<'a>(&self, buffer: &'a Buffer) -> Result<&'a Memory> {
@@ -163,40 +228,51 @@ impl Backend for Cuda {
             .collect::<Result<Vec<_>>>()?;
         let run = kernels::Run {
             driver: &self.driver,
+            precision: self.precision,
+            warpgroups: self.warpgroups,
             kernel: call.kernel,
             params: call.params,
             inputs,
             outputs,
         };
-        kernels::dispatch(run)
-            .map_err(|message| self.error(format!("{}: {message}", call.kernel.name())))
+        let launched = match self.foreign.as_deref() {
+            Some((foreign, source)) if foreign.kernel == call.kernel => {
+                kernels::foreign(&run, foreign, source)
+            }
+            _ => kernels::dispatch(run),
+        };
+        launched.map_err(|message| self.error(format!("{}: {message}", call.kernel.name())))
     }
 
     fn synchronize(&self) -> Result<()> {
         self.driver.synchronize().map_err(|message| self.error(message))
     }
 
+    fn release(&self) -> Result<()> {
+        self.driver.release().map_err(|message| self.error(message))
+    }
+
+    fn device_seconds(&self, work: Work<'_>) -> Result<Option<f64>> {
+        let mut outcome = Ok(());
+        let seconds = self.driver.seconds_between_marks(&mut || outcome = work());
+        outcome?;
+        seconds.map_err(|message| self.error(message))
+    }
+
     fn record(&self, step: RecordedStep<'_>) -> Result<Option<Box<dyn Recording>>> {
         self.driver.begin_capture().map_err(|message| self.error(message))?;
         *self.recorded() = Some(Touched::default());
-        let carried = step().and_then(|pairs| {
-            for (result, operand) in &pairs {
-                if (result.dtype, result.elements) != (operand.dtype, operand.elements) {
-                    return Err(self.error(format!(
-                        "cannot carry {result:?} to {operand:?} from one replay to the next"
-                    )));
-                }
-                let (from, to) = (self.memory(result)?.address(), self.memory(operand)?.address());
-                let bytes = result.elements * result.dtype.bytes();
-                self.driver.copy(from, to, bytes).map_err(|message| self.error(message))?;
-            }
-            Ok(pairs)
+        let pairs = step().and_then(|pairs| {
+            let carried = pairs.iter().map(|(result, operand)| self.carried(result, operand));
+            Ok((carried.collect::<Result<Vec<_>>>()?, pairs))
         });
-        // Ended whatever happened: a stream left recording would refuse everything after.
-        let replay = self.driver.end_capture().map_err(|message| self.error(message));
+        let carried = pairs.as_ref().map_or(&[][..], |(carried, _)| carried);
+        // Ended whatever happened: a device left recording would refuse everything after.
+        let replay = self.driver.end_capture(&mut |steps| recording::carry(steps, carried));
+        let replay = replay.map_err(|message| self.error(message));
         let touched = self.recorded().take().unwrap_or_default();
         let mut kept = touched.operands;
-        kept.extend(carried?.into_iter().flat_map(|(result, operand)| [result, operand]));
+        kept.extend(pairs?.1.into_iter().flat_map(|(result, operand)| [result, operand]));
         Ok(Some(Box::new(Graph { replay: replay?, backend: self.clone(), _kept: kept })))
     }
 }

@@ -3,7 +3,7 @@
 //! A family's text is `common.cu`, what else it shares with others (`tile.cu`, `philox.cu`, `lists.cu`), and its own file, one after the other: what others would include.
 
 /// The kernels of one family, as one translation unit.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source {
     /// The file's stem, as in `for_each_kernel!`.
     pub family: &'static str,
@@ -29,8 +29,8 @@ sources! {
     "pointwise": ["common.cu", "pointwise.cu"];
     "reduce": ["common.cu", "reduce.cu"];
     "view": ["common.cu", "view.cu"];
-    "matmul": ["common.cu", "tile.cu", "matmul.cu"];
-    "conv2d": ["common.cu", "tile.cu", "conv2d.cu"];
+    "matmul": ["common.cu", "tile.cu", "tensor_tile.cu", "matmul.cu"];
+    "conv2d": ["common.cu", "tile.cu", "tensor_tile.cu", "warpgroup_tile.cu", "conv2d.cu"];
     "pool2d": ["common.cu", "pool2d.cu"];
     "resize": ["common.cu", "resize.cu"];
     "pad": ["common.cu", "pad.cu"];
@@ -44,7 +44,16 @@ sources! {
     "optimizer": ["common.cu", "lists.cu", "optimizer.cu"];
 }
 
+/// The family of a kernel that is not of this house.
+pub const FOREIGN: &str = "foreign";
+
 impl Source {
+    /// A text of somebody else's as a family of its own. It lives as long as the process.
+    pub fn foreign(file: &str, text: &str) -> &'static Source {
+        let part = (&*file.to_owned().leak(), &*text.to_owned().leak());
+        Box::leak(Box::new(Source { family: FOREIGN, parts: vec![part].leak() }))
+    }
+
     /// The family of this name.
     pub fn of(family: &str) -> Option<&'static Source> {
         SOURCES.iter().find(|source| source.family == family)

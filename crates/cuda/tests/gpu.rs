@@ -5,24 +5,13 @@
 
 mod common;
 
-use belamy_cuda::Cuda;
 use belamy_tensor::{Backend, DType, Device, Tensor};
 use belamy_tests::plan::run;
 use belamy_tests::{Mode, ops};
 use common::{
-    MODES, assert_clean, check_bad_steps, check_recording, check_training, large_cases, say, skip,
-    subject,
+    MODES, assert_clean, check_bad_steps, check_recording, check_tensor_cores, check_training, gpu,
+    large_cases, say, subject,
 };
-
-fn gpu(test: &str) -> Option<Cuda> {
-    match belamy_cuda::open(0) {
-        Ok(cuda) => Some(cuda),
-        Err(why) => {
-            skip(test, "cuda", &why);
-            None
-        }
-    }
-}
 
 #[test]
 fn every_kernel_agrees_with_the_oracle_and_with_definitions() {
@@ -42,6 +31,12 @@ fn large_tiles_and_split_depths_agree() {
     let modes = [Mode::Parity, Mode::Twice];
     let report = run(&large_cases(), &subject(cuda), &belamy_cpu::oracle(), &modes);
     assert_clean("large tiles and split depths on a GPU", &report);
+}
+
+#[test]
+fn tensor_cores_multiply_what_was_rounded() {
+    let Some(cuda) = gpu("tensor_cores_multiply_what_was_rounded") else { return };
+    check_tensor_cores(&cuda, 3);
 }
 
 #[test]

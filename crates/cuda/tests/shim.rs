@@ -3,14 +3,14 @@
 mod common;
 
 use belamy_cuda::shim;
-use belamy_cuda::source::SOURCES;
+use belamy_cuda::source::{SOURCES, Source};
 use belamy_tensor::kernel::KernelId;
 use belamy_tensor::{Device, Tensor};
 use belamy_tests::plan::run;
 use belamy_tests::{Mode, ops};
 use common::{
-    MODES, assert_clean, check_bad_steps, check_recording, check_training, large_cases, say, skip,
-    subject,
+    MODES, assert_clean, check_bad_steps, check_recording, check_tensor_cores, check_training,
+    large_cases, say, skip, subject,
 };
 use std::path::Path;
 
@@ -66,14 +66,21 @@ fn convolutions_and_products_of_sampled_shapes_agree() {
 }
 
 #[test]
-fn large_tiles_and_split_depths_agree() {
-    if !can_run("large_tiles_and_split_depths_agree") {
+fn products_in_every_tile_agree() {
+    if !can_run("products_in_every_tile_agree") {
         return;
     }
-    let subject = subject(shim::open(folder(), &[]).unwrap());
+    let (cuda, entries) = shim::open_noting(folder()).unwrap();
     let modes = [Mode::Parity, Mode::Twice];
-    let report = run(&large_cases(), &subject, &belamy_cpu::oracle(), &modes);
+    let report = run(&large_cases(), &subject(cuda.clone()), &belamy_cpu::oracle(), &modes);
     assert_clean("large tiles and split depths", &report);
+    check_tensor_cores(&cuda, 2);
+    // A tile that no case is planned in would be judged by nobody.
+    let run = entries.lock().unwrap();
+    let families = ["matmul", "conv2d"].map(|family| Source::of(family).unwrap().entries());
+    let left_out: Vec<&str> =
+        families.concat().into_iter().filter(|&entry| !run.contains_key(entry)).collect();
+    assert!(left_out.is_empty(), "no case runs {left_out:?}");
 }
 
 #[test]

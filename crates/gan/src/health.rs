@@ -15,10 +15,11 @@
 //! | collapsing | samples are less varied than they should be (a measure of variety must be given: losses do not tell) |
 //! | D too strong | its standing is below 0.4, or it is right on more than 0.9 of real and fake together |
 //! | G fooling | D takes three of four fakes for real, or G's loss is below half of chance |
+//! | diverged, too | none of these, but a gradient's norm is above 100 (`watch_gradients=true` measures it) |
 //! | balanced | none of these |
 //!
 //! Sources: the lectures' good and bad examples (Kasprowski; Wolter), which are this file's tests, and "How to train a
-//! GAN" (Chintala et al. 2016): "D loss goes to 0: failure mode", "if loss of G steadily decreases, it is fooling D with
+//! GAN" (Chintala et al. 2016): "D loss goes to 0: failure mode", "check norms of gradients: if they are over 100 things are screwing up", "if loss of G steadily decreases, it is fooling D with
 //! garbage". Losses of objectives that are no cross-entropy have no such levels: only accuracies and variety are judged.
 
 use crate::adversarial::Objective;
@@ -41,6 +42,9 @@ pub const STRONG_ACCURACY: f64 = 0.9;
 
 /// A run has diverged above this standing.
 pub const DIVERGED_STANDING: f64 = 3.0;
+
+/// Gradients are too large above this Euclidean norm, of losses that are cross-entropies.
+pub const LARGE_GRADIENT: f64 = 100.0;
 
 /// A generator fools a discriminator that takes more of its samples than this for real.
 pub const FOOLING_RATE: f64 = 0.75;
@@ -154,6 +158,8 @@ pub struct Reading {
     pub accuracy_fake: Option<f64>,
     /// How varied samples were, if somebody looked.
     pub variety: Option<Variety>,
+    /// The larger norm of the two networks' gradients.
+    pub gradient_norm: Option<f64>,
 }
 
 /// What is the matter with a run.
@@ -206,7 +212,7 @@ impl Verdict {
                 "go back to a checkpoint before it and lower the rates with beta_1=0.5, use more varied batches (a larger --batch), batch norm in G, or labels of classes where there are some"
             }
             Verdict::Diverged => {
-                "go back to a checkpoint before it and lower both learning rates, take Adam with beta_1=0.5, or clip gradients (--set generator_optimizer.clip_norm=1)"
+                "go back to a checkpoint before it and lower both learning rates, take Adam with beta_1=0.5, or clip gradients (--set generator_optimizer.clip_norm=1; watch_gradients=true shows their norms)"
             }
         }
     }
@@ -334,12 +340,19 @@ impl Monitor {
             let why = format!("D takes {:.2} of the fakes for real", 1.0 - fake);
             return (Verdict::GeneratorFooling, why);
         }
-        let plain = self.game.cross_entropy
+        // A generator that is trained alone, before the game, has a loss of another kind.
+        let plain = loss_d.is_some()
+            && self.game.cross_entropy
             && self.game.generator_loss == GeneratorLoss::NonSaturating
             && self.game.labels.generator >= 0.9;
         if let Some(loss) = loss_g.filter(|&loss| plain && loss < FOOLING_LOSS * LN_2) {
             let why = format!("G's loss is {loss:.3}, at chance it is {LN_2:.3}");
             return (Verdict::GeneratorFooling, why);
+        }
+        let norm = middle(|r| r.gradient_norm).filter(|_| self.game.cross_entropy);
+        if let Some(norm) = norm.filter(|&norm| norm > LARGE_GRADIENT) {
+            let why = format!("a gradient has norm {norm:.0}, above {LARGE_GRADIENT:.0}");
+            return (Verdict::Diverged, why);
         }
         let why = match (standing, right) {
             (Some(_), _) => of_chance(),
@@ -424,6 +437,8 @@ pub fn read(metrics: &Path) -> Result<Vec<Reading>> {
         accuracy_real: Option<f64>,
         accuracy_fake: Option<f64>,
         variety: Option<f64>,
+        gradient_norm_d: Option<f64>,
+        gradient_norm_g: Option<f64>,
     }
     let text = std::fs::read_to_string(metrics)
         .map_err(|error| Error::file(metrics, error.to_string()))?;
@@ -436,6 +451,10 @@ pub fn read(metrics: &Path) -> Result<Vec<Reading>> {
             accuracy_real: line.accuracy_real,
             accuracy_fake: line.accuracy_fake,
             variety: line.variety.map(Variety::Distance),
+            gradient_norm: [line.gradient_norm_d, line.gradient_norm_g]
+                .into_iter()
+                .flatten()
+                .reduce(f64::max),
         })
         .collect())
 }

@@ -3,7 +3,9 @@
 //! | recipe's data | judged by | file |
 //! |---|---|---|
 //! | digits | a classifier trained on real digits with this very code | [`classifier`], [`digits`] |
+//! | images of classes asked for | the same, trained on the labelled images | [`classifier`], [`classes`] |
 //! | points on a sine | their distance from the curve, and how much of it they cover | [`points`] |
+//! | circles turned into squares | what the shapes cover, where they are and their colours | [`geometry`] |
 //! | vertical lines | variance between columns against variance within | [`lines`] |
 //!
 //! Any images or features, a data set beside samples:
@@ -21,11 +23,13 @@
 //!
 //! A generator never sees its judge, and each judge is checked on samples whose verdict is known beforehand.
 
+pub mod classes;
 pub mod classifier;
 pub mod comparison;
 pub mod digits;
 pub mod features;
 pub mod fid;
+pub mod geometry;
 pub mod kid;
 pub mod lines;
 pub mod modes;
@@ -45,13 +49,14 @@ use belamy_tensor::Tensor;
 const AT_ONCE: usize = 250;
 
 /// Draws `count` samples of a pair's generator for noise of a seed (labels in turn where there are classes), by the
-/// running statistics, and shows them to `look` batch by batch, `[N, ..]`, in order.
+/// running statistics, and shows them to `look` batch by batch, `[N, ..]`, in order. Returns the labels asked for, none
+/// where there are no classes.
 pub fn draw(
     pair: &mut Pair,
     count: usize,
     seed: u64,
     mut look: impl FnMut(&Tensor) -> Result<()>,
-) -> Result<()> {
+) -> Result<Option<Vec<u32>>> {
     let (noise, labels) = noise_for(pair, count, seed)?;
     let labels = labels.map(|labels| labels.to_vec::<u32>()).transpose()?;
     for start in (0..count).step_by(AT_ONCE) {
@@ -63,9 +68,9 @@ pub fn draw(
             }
             None => None,
         };
-        look(&pair.sample(&noise.slice(0, start, length)?, labels.as_ref())?)?;
+        look(&pair.sample(start, &noise.slice(0, start, length)?, labels.as_ref())?)?;
     }
-    Ok(())
+    Ok(labels)
 }
 
 /// Refuses to judge nothing.
@@ -98,7 +103,7 @@ mod tests {
         .unwrap();
         assert_eq!(batches, [AT_ONCE, AT_ONCE, 7]);
         let (noise, _) = noise_for(&pair, count, 5).unwrap();
-        let whole = pair.sample(&noise, None).unwrap().to_f64().unwrap();
+        let whole = pair.sample(0, &noise, None).unwrap().to_f64().unwrap();
         assert_eq!(values.len(), whole.len());
         assert!(values.iter().zip(&whole).all(|(a, b)| (a - b).abs() < 1e-5));
     }

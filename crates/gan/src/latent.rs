@@ -111,7 +111,7 @@ pub fn samples(pair: &mut Pair, noise: &[f64], label: u32) -> Result<Tensor> {
         0 => None,
         _ => Some(Tensor::from_slice(&vec![label; count], [count], pair.device())?),
     };
-    pair.sample(&z.to_dtype(pair.dtype())?, labels.as_ref())
+    pair.sample(0, &z.to_dtype(pair.dtype())?, labels.as_ref())
 }
 
 #[cfg(test)]

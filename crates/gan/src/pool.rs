@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The choices are drawn by the step's counter on the device, so nothing is read back and a resumed run makes the same
-//! ones. A pool of `size` images `[size, H, W, C]` costs one pass over it for each fake.
+//! ones. A pool of `size` images `[size, H, W, C]`, or samples of any other shape, costs one pass over it for each fake.
 
 use crate::error::Result;
 use belamy_nn::Context;
@@ -14,13 +14,13 @@ use belamy_tensor::ops::concat::concat;
 use belamy_tensor::ops::gather::gather_rows;
 use belamy_tensor::ops::pointwise::select;
 use belamy_tensor::ops::random;
-use belamy_tensor::{DType, Tensor};
+use belamy_tensor::{DType, Shape, Tensor};
 
 /// Up to `size` images that a generator made earlier.
 #[derive(Debug, Clone)]
 pub struct Pool {
     size: usize,
-    /// `[n, H, W, C]` with n up to `size`; nothing yet at first.
+    /// `[n, ..sample]` with n up to `size`; nothing yet at first.
     images: Option<Tensor>,
 }
 
@@ -30,7 +30,7 @@ impl Pool {
         Pool { size, images: None }
     }
 
-    /// The images kept, `[n, H, W, C]`.
+    /// The images kept, `[n, ..sample]`.
     pub fn images(&self) -> Option<&Tensor> {
         self.images.as_ref()
     }
@@ -40,7 +40,7 @@ impl Pool {
         self.images = images;
     }
 
-    /// What a discriminator is shown for a batch of fakes `[N, H, W, C]`: themselves or earlier ones, outside the graph.
+    /// What a discriminator is shown for a batch of fakes `[N, ..sample]`: themselves or earlier ones, outside the graph.
     pub fn exchange(&mut self, fakes: &Tensor, cx: &mut Context) -> Result<Tensor> {
         let fakes = fakes.detach();
         if self.size == 0 {
@@ -69,21 +69,24 @@ impl Pool {
         let key = cx.next_key();
         let chosen = random::integers([1], size as u32, key, cx.counter())?;
         let key = cx.next_key();
-        let earlier = random::bernoulli([1, 1, 1, 1], 0.5, dtype, key, cx.counter())?;
+        let one = vec![1; fake.dims().len()];
+        let earlier = random::bernoulli(Shape::new(&one)?, 0.5, dtype, key, cx.counter())?;
         let shown = select(&earlier, &gather_rows(&images, &chosen)?, &fake)?;
         // One at the row that is replaced, zero elsewhere.
-        let row = row_of(&chosen, size, dtype)?.mul(&earlier)?;
+        let row = row_of(&chosen, size, dtype, one.len())?.mul(&earlier)?;
         self.images = Some(select(&row, &fake, &images)?);
         Ok(shown)
     }
 }
 
-/// `[size, 1, 1, 1]`: one where the place is the chosen one.
-fn row_of(chosen: &Tensor, size: usize, dtype: DType) -> Result<Tensor> {
+/// `[size, 1, ..]` of so many axes: one where the place is the chosen one.
+fn row_of(chosen: &Tensor, size: usize, dtype: DType, axes: usize) -> Result<Tensor> {
     let mut identity = vec![0.0; size * size];
     (0..size).for_each(|at| identity[at * size + at] = 1.0);
     let identity = Tensor::from_f64(&identity, [size, size], dtype, chosen.device())?;
-    Ok(gather_rows(&identity, chosen)?.reshape([size, 1, 1, 1])?)
+    let mut shape = vec![1; axes];
+    shape[0] = size;
+    Ok(gather_rows(&identity, chosen)?.reshape(Shape::new(&shape)?)?)
 }
 
 #[cfg(test)]

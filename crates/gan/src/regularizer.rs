@@ -6,12 +6,14 @@
 //! lazy               either each so many steps, so many times as strong
 //! weight clipping    every weight of D into ±c after its update                                     WGAN
 //! instance noise     x + σ n, n ~ N(0, 1), on all that D sees; σ falls in a line to 0
+//! auxiliary labels   cross-entropy of the class that D reads off real and fake samples alike, in both losses  AC-GAN
 //! feature matching   mean over features of (mean D_f(x) − mean D_f(G(z)))²,  D_f before D's last layer
 //! ```
 //!
 //! The penalties are real double backward: the gradient of D for its input is a tensor in the graph, and the loss is
 //! differentiated through it. Gulrajani et al. (2017); Mescheder et al. (2018); Karras et al. (2020); Arjovsky et al.
-//! (2017); Sønderby et al. (2017); Salimans et al. (2016). Spectral norm and minibatch standard deviation are layers.
+//! (2017); Sønderby et al. (2017); Odena et al. (2017); Salimans et al. (2016). Spectral norm and minibatch
+//! standard deviation are layers.
 
 use crate::error::{Error, Result};
 use belamy_nn::{Context, Network};
@@ -21,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 /// Which regularisers a recipe has, each off at 0.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Regularizers {
     /// λ of the gradient penalty between real and fake samples.
     pub gradient_penalty: f64,
@@ -43,6 +45,12 @@ pub struct Regularizers {
     pub augment: bool,
     /// Weight of feature matching in the generator's loss.
     pub feature_matching: f64,
+    /// Weight of a sample's class in both losses. The discriminator of a conditional recipe is then not told the class
+    /// but has to name it (Odena et al., 2017).
+    pub auxiliary: f64,
+    /// Rate of dropout behind each hidden activation of the generator, in training and when samples are drawn
+    /// (Isola et al., 2017).
+    pub generator_dropout: f64,
 }
 
 impl Default for Regularizers {
@@ -59,6 +67,8 @@ impl Default for Regularizers {
             minibatch_stddev: 0,
             augment: false,
             feature_matching: 0.0,
+            auxiliary: 0.0,
+            generator_dropout: 0.0,
         }
     }
 }

@@ -40,6 +40,9 @@ pub struct Plan {
     pub device: String,
     /// The arithmetic: f32, or f16 for the operands of products alone.
     pub precision: String,
+    /// How the CPU convolves: winograd where that is faster and exact enough, or direct.
+    #[serde(default = "winograd")]
+    pub conv: String,
     /// The data's path; empty for made or built-in data.
     pub data: PathBuf,
     /// The data's XXH64; empty for endless sources.
@@ -60,6 +63,11 @@ pub struct Plan {
     pub recipe: Recipe,
 }
 
+/// The usual way to convolve, and that of runs older than the choice.
+fn winograd() -> String {
+    "winograd".to_owned()
+}
+
 impl Plan {
     /// A plan of a recipe with the usual intervals and no data yet.
     pub fn new(recipe: Recipe, seed: u64, device: &Device) -> Plan {
@@ -68,6 +76,7 @@ impl Plan {
             seed,
             device: device.id().to_string(),
             precision: "f32".to_owned(),
+            conv: winograd(),
             data: PathBuf::new(),
             data_digest: String::new(),
             data_samples: 0,
@@ -111,7 +120,7 @@ pub struct Metrics {
     pub variety: Option<f64>,
     /// The verdict on the last lines.
     pub health: Verdict,
-    /// Other losses, where a system has them.
+    /// Other losses, where a system has them, and the norms of gradients.
     #[serde(flatten)]
     pub parts: BTreeMap<&'static str, f64>,
 }
@@ -127,6 +136,11 @@ impl Metrics {
             accuracy_real: known(self.accuracy_real),
             accuracy_fake: known(self.accuracy_fake),
             variety: self.variety.map(Variety::Distance),
+            gradient_norm: {
+                let norms = ["gradient_norm_d", "gradient_norm_g"];
+                let norms = norms.iter().filter_map(|name| self.parts.get(name).copied());
+                norms.reduce(f64::max)
+            },
         }
     }
 }
@@ -289,7 +303,7 @@ impl Run {
         observer.started(&self.plan, self.trainer.steps_made());
         let steps = self.plan.recipe.steps;
         let mut drawn = None;
-        let at_once = matches!(self.trainer.device().id().name, "cpu" | "oracle");
+        let at_once = matches!(self.trainer.device().id().name, "cpu" | "direct" | "oracle");
         while self.trainer.steps_made() < steps && !stop.load(Ordering::Relaxed) {
             let measures = self.trainer.make_step(self.batches.as_mut())?;
             let step = self.trainer.steps_made();
@@ -357,6 +371,10 @@ impl Run {
         let mut parts = BTreeMap::new();
         for (name, tensor) in &measures.parts {
             parts.insert(*name, tensor.item()?);
+        }
+        let norms = measures.gradient_norms.iter().flatten();
+        for (name, tensor) in ["gradient_norm_d", "gradient_norm_g"].into_iter().zip(norms) {
+            parts.insert(name, tensor.item()?);
         }
         let drawn = step as f64
             * self.plan.recipe.batch as f64
@@ -472,6 +490,11 @@ fn spread_of(data: &Material, seed: u64) -> Result<Option<f64>> {
     Ok(Some(health::spread(&chosen.flatten().copied().collect::<Vec<_>>(), length)?))
 }
 
+/// The classes of `count` samples for which none are asked: 0, 1, .. and again.
+pub fn labels_in_turn(count: usize, classes: u32) -> Vec<u32> {
+    (0..count as u32).map(|index| index % classes).collect()
+}
+
 /// Noise `[count, latent]` by a seed, and labels in turn where there are classes.
 pub fn noise_for(pair: &Pair, count: usize, seed: u64) -> Result<(Tensor, Option<Tensor>)> {
     noise_of(&pair.recipe, count, seed, pair.dtype(), pair.device())
@@ -484,14 +507,11 @@ fn noise_of(
     dtype: DType,
     device: &Device,
 ) -> Result<(Tensor, Option<Tensor>)> {
-    let mut cx = Context::evaluate(seed, device)?;
+    let mut cx = Context::evaluate(seed, 0, device)?;
     let noise = normal_noise(count, recipe.latent, dtype, &mut cx)?;
     let labels = match recipe.classes as u32 {
         0 => None,
-        classes => {
-            let labels: Vec<u32> = (0..count as u32).map(|index| index % classes).collect();
-            Some(Tensor::from_slice(&labels, [count], device)?)
-        }
+        classes => Some(Tensor::from_slice(&labels_in_turn(count, classes), [count], device)?),
     };
     Ok((noise, labels))
 }

@@ -172,6 +172,14 @@ impl Trainer for Pair {
         self.verify(batches)
     }
 
+    fn pools(&self) -> &[Pool] {
+        &self.pools
+    }
+
+    fn pools_mut(&mut self) -> &mut [Pool] {
+        &mut self.pools
+    }
+
     fn parts(&self) -> Vec<Part<'_>> {
         vec![
             Part {
@@ -206,7 +214,7 @@ impl Trainer for Pair {
         let Shown::Noise(noise, labels) = shown else {
             return Err(crate::Error::data("this recipe makes samples from noise"));
         };
-        Ok(Some(self.sample(noise, labels.as_ref())?))
+        Ok(Some(self.sample(0, noise, labels.as_ref())?))
     }
 
     fn picture(&mut self, shown: &Shown, title: &str) -> Result<Canvas> {

@@ -82,14 +82,6 @@ fn trains_and_resumes(name: &str) {
 #[test]
 fn every_recipe_trains_twenty_steps_and_resumes_exactly() {
     for entry in RECIPES {
-        // 58 million weights: a test of its own, for those who have the time.
-        if entry.name != "letters-failing" {
-            trains_and_resumes(entry.name);
-        }
+        trains_and_resumes(entry.name);
     }
-}
-
-#[test]
-fn letters_failing_trains_twenty_steps_and_resumes_exactly() {
-    trains_and_resumes("letters-failing");
 }

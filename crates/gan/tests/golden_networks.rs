@@ -50,7 +50,7 @@ fn difference(golden: &Golden, name: &str, dtype: DType, device: &Device) -> Vec
         for mode in ["evaluate", "train"] {
             let mut cx = match mode {
                 "train" => Context::train(1, 0, 0, device).unwrap(),
-                _ => Context::evaluate(1, device).unwrap(),
+                _ => Context::evaluate(1, 0, device).unwrap(),
             };
             // This network's dropout, where its rate is no setting, is none in evaluation only.
             if mode == "train" && name == "conditional-signs64" && network.name() == "generator" {

@@ -9,7 +9,7 @@ use belamy_tensor::{Device, Result, Tensor};
 pub enum Mode {
     /// Batch statistics, dropout, and a graph to differentiate.
     Train,
-    /// Running statistics, no dropout, no graph.
+    /// Running statistics, no dropout but where a layer always has it, no graph.
     Evaluate,
 }
 
@@ -39,10 +39,10 @@ impl Context {
         Context { mode: Mode::Train, seed, counter: counter.clone(), next_stream: 0, parts: 1 }
     }
 
-    /// A context for inference. Its random streams are apart from those of every training step of fewer than
-    /// 2³² − 1 steps.
-    pub fn evaluate(seed: u64, device: &Device) -> Result<Context> {
-        let counter = random::counter(u32::MAX, 0, device)?;
+    /// A context for inference, whose batch starts at sample `first_sample` of all that are drawn. Its random streams
+    /// are apart from those of every training step of fewer than 2³² − 1 steps.
+    pub fn evaluate(seed: u64, first_sample: u32, device: &Device) -> Result<Context> {
+        let counter = random::counter(u32::MAX, first_sample, device)?;
         Ok(Context { mode: Mode::Evaluate, seed, counter, next_stream: 0, parts: 1 })
     }
 

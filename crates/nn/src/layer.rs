@@ -1,5 +1,6 @@
 //! What a layer is.
 
+use crate::onnx::{Graph, Value, refused};
 use crate::{Context, Param};
 use belamy_tensor::{Error, Result, Shape, Tensor};
 use std::fmt;
@@ -87,6 +88,11 @@ pub trait Layer: fmt::Debug + Send + Sync {
         _observe: &mut dyn FnMut(&str, &Tensor),
     ) -> Result<Tensor> {
         self.forward(x, cx)
+    }
+
+    /// The layer as nodes of an ONNX model, in inference. Refused by layers that ONNX has no operators for.
+    fn onnx(&self, _graph: &mut Graph, _x: &Value) -> Result<Value> {
+        Err(refused(format!("{} has no ONNX operator", self.description())))
     }
 
     /// The layers inside it, in the order of computation: none but for a layer that holds others.

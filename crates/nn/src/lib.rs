@@ -8,6 +8,7 @@
 //! | [`layer`] | what a layer is |
 //! | [`layers`] | dense, convolutions, norms, embedding, dropout, activations, shapes |
 //! | [`network`] | layers in a row, with an optional conditioning branch; the layer table |
+//! | [`onnx`] | networks as ONNX models |
 //! | [`optimizer`] | Adam, SGD, RMSProp, gradient clipping |
 //! | [`schedule`] | learning rates over steps |
 //! | [`average`] | exponential moving averages of weights |
@@ -25,6 +26,7 @@ pub mod initializer;
 pub mod layer;
 pub mod layers;
 pub mod network;
+pub mod onnx;
 pub mod optimizer;
 pub mod param;
 pub mod schedule;

@@ -59,6 +59,17 @@ impl Network {
         self.input
     }
 
+    /// The layers of the main row up to where labels join, those of the labels' branch if there is one, and the rest.
+    pub(crate) fn parts(&self) -> (&[Named], Option<&[Named]>, &[Named]) {
+        match &self.condition {
+            None => (&self.main, None, &[]),
+            Some(condition) => {
+                let (before, after) = self.main.split_at(condition.after);
+                (before, Some(&condition.branch), after)
+            }
+        }
+    }
+
     /// Whether it takes labels.
     pub fn is_conditional(&self) -> bool {
         self.condition.is_some()
@@ -252,6 +263,8 @@ pub struct Builder<'a> {
     /// The main row's shape at the join, while the branch is being built.
     branching: Option<Shape>,
     counts: HashMap<&'static str, usize>,
+    /// What follows each hidden activation.
+    hidden_dropout: Option<Dropout>,
 }
 
 impl<'a> Builder<'a> {
@@ -271,7 +284,14 @@ impl<'a> Builder<'a> {
             shape: input,
             branching: None,
             counts: HashMap::new(),
+            hidden_dropout: None,
         }
+    }
+
+    /// From here on dropout follows every activation but those that end a network, in training and in inference.
+    pub fn hidden_dropout(mut self, rate: f64) -> Result<Self> {
+        self.hidden_dropout = Some(Dropout::new(rate)?.always());
+        Ok(self)
     }
 
     /// From here on weights are 0 instead of drawn: for layer tables of large networks.
@@ -381,7 +401,12 @@ impl<'a> Builder<'a> {
 
     /// Adds an activation.
     pub fn activation(self, activation: Activation) -> Result<Self> {
-        self.layer(activation)
+        let dropout = self.hidden_dropout.filter(|_| activation.leaky_slope().is_some());
+        let builder = self.layer(activation)?;
+        match dropout {
+            Some(dropout) => builder.layer(dropout),
+            None => Ok(builder),
+        }
     }
 
     /// Adds dropout.

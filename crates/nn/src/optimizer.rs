@@ -64,6 +64,23 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// A kind of rule with PyTorch's constants: `adam`, `sgd` (without momentum) or `rms_prop`.
+    ///
+    /// ```
+    /// use belamy_nn::optimizer::Rule;
+    /// assert!(matches!(Rule::usual("sgd"), Some(Rule::Sgd { momentum: 0.0, nesterov: false })));
+    /// assert!(Rule::usual("sdg").is_none());
+    /// ```
+    pub fn usual(kind: &str) -> Option<Rule> {
+        let (epsilon, convention) = (1e-8, Convention::Pytorch);
+        match kind {
+            "adam" => Some(Rule::Adam { beta_1: 0.9, beta_2: 0.999, epsilon, convention }),
+            "sgd" => Some(Rule::Sgd { momentum: 0.0, nesterov: false }),
+            "rms_prop" => Some(Rule::RmsProp { rho: 0.99, epsilon, convention }),
+            _ => None,
+        }
+    }
+
     /// The names of the tensors it keeps for each parameter.
     fn slots(&self) -> &'static [&'static str] {
         match self {

@@ -50,7 +50,82 @@ pub trait Backend: fmt::Debug + Send + Sync {
     fn record(&self, _step: RecordedStep<'_>) -> Result<Option<Box<dyn Recording>>> {
         Ok(None)
     }
+
+    /// Gives back to the system the memory that is kept for tensors to come: for programs that move on to other shapes.
+    fn release(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// How many seconds the device takes for what `work` enqueues, by its own clock, once all that was enqueued before is
+    /// done; waits for it. `None`, and `work` not called, where it has no clock.
+    fn device_seconds(&self, _work: Work<'_>) -> Result<Option<f64>> {
+        Ok(None)
+    }
 }
+
+/// Another device, but for what happens when a kernel is launched: to look on, or to step in. Everything else is that
+/// device's; steps are not recorded, so that each launch is seen.
+///
+/// ```
+/// use belamy_tensor::{Call, DType, Device, Result, Tensor, Wrapper};
+/// use std::sync::Mutex;
+/// #[derive(Debug)]
+/// struct Noting(Device, Mutex<Vec<&'static str>>);
+/// impl Wrapper for Noting {
+///     fn inner(&self) -> &Device {
+///         &self.0
+///     }
+///     fn launch(&self, call: Call<'_>) -> Result<()> {
+///         self.1.lock().unwrap().push(call.kernel.name());
+///         self.0.backend().launch(call)
+///     }
+/// }
+/// let noting = std::sync::Arc::new(Noting(belamy_cpu::oracle(), Mutex::default()));
+/// let device = Device::new(std::sync::Arc::clone(&noting));
+/// Tensor::full(1.0, [3], DType::F32, &device)?.exp()?;
+/// assert_eq!(noting.1.lock().unwrap().last(), Some(&"unary"));
+/// # Ok::<(), belamy_tensor::Error>(())
+/// ```
+pub trait Wrapper: fmt::Debug + Send + Sync {
+    /// The device that does the work.
+    fn inner(&self) -> &Device;
+    /// What becomes of a launch.
+    fn launch(&self, call: Call<'_>) -> Result<()>;
+    /// The name that it goes by: the inner device's unless it says otherwise.
+    fn id(&self) -> DeviceId {
+        self.inner().id()
+    }
+}
+
+impl<W: Wrapper> Backend for W {
+    fn id(&self) -> DeviceId {
+        Wrapper::id(self)
+    }
+    fn alloc(&self, dtype: DType, elements: usize) -> Result<Buffer> {
+        self.inner().backend().alloc(dtype, elements)
+    }
+    fn write(&self, buffer: &mut Buffer, bytes: &[u8]) -> Result<()> {
+        self.inner().backend().write(buffer, bytes)
+    }
+    fn read(&self, buffer: &Buffer, bytes: &mut [u8]) -> Result<()> {
+        self.inner().backend().read(buffer, bytes)
+    }
+    fn launch(&self, call: Call<'_>) -> Result<()> {
+        Wrapper::launch(self, call)
+    }
+    fn synchronize(&self) -> Result<()> {
+        self.inner().synchronize()
+    }
+    fn release(&self) -> Result<()> {
+        self.inner().backend().release()
+    }
+    fn device_seconds(&self, work: Work<'_>) -> Result<Option<f64>> {
+        self.inner().backend().device_seconds(work)
+    }
+}
+
+/// Something that launches kernels.
+pub type Work<'a> = &'a mut dyn FnMut() -> Result<()>;
 
 /// A step to record: launches, and what one replay hands to the next.
 pub type RecordedStep<'a> = &'a mut dyn FnMut() -> Result<Vec<(Buffer, Buffer)>>;
@@ -83,6 +158,12 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
     }
     fn record(&self, step: RecordedStep<'_>) -> Result<Option<Box<dyn Recording>>> {
         (**self).record(step)
+    }
+    fn release(&self) -> Result<()> {
+        (**self).release()
+    }
+    fn device_seconds(&self, work: Work<'_>) -> Result<Option<f64>> {
+        (**self).device_seconds(work)
     }
 }
 

@@ -101,6 +101,24 @@ pub struct Params {
     pub scalars: [f64; MAX_SCALARS],
 }
 
+impl Params {
+    /// The parameters as a struct of C has them: the integers as `uint32_t`, then the scalars as `float`.
+    ///
+    /// ```
+    /// use belamy_tensor::kernel::KernelId;
+    /// use belamy_tensor::ops::pointwise::FillParams;
+    /// let params = FillParams { len: 7, value: 0.5 }.encode();
+    /// let bytes = params.packed(KernelId::fill.layout());
+    /// assert_eq!(bytes, [7u32.to_ne_bytes(), 0.5f32.to_ne_bytes()].concat());
+    /// ```
+    pub fn packed(&self, layout: &Layout) -> Vec<u8> {
+        let words: usize = layout.integers.iter().map(|(_, words)| words).sum();
+        let integers = self.integers[..words].iter().flat_map(|word| word.to_ne_bytes());
+        let scalars = self.scalars[..layout.scalars.len()].iter();
+        integers.chain(scalars.flat_map(|&scalar| (scalar as f32).to_ne_bytes())).collect()
+    }
+}
+
 /// The fields of a parameter struct, in order: what a device's struct of the same name must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {

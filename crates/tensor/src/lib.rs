@@ -13,6 +13,7 @@
 //! | [`ops`] | the op set, a file a family |
 //! | [`philox`] | random numbers as a function of a counter |
 //! | [`cache`] | what backends keep on disk between runs |
+//! | [`foreign`] | somebody else's kernel in the place of one of these |
 //! | [`error`] | what failed, with which shapes, where |
 //!
 //! No GPU dependency, no unsafe. Backends are separate crates; `belamy_cpu` is the oracle.
@@ -36,6 +37,7 @@ pub mod cost;
 pub mod device;
 pub mod dtype;
 pub mod error;
+pub mod foreign;
 pub mod kernel;
 pub mod op;
 pub mod ops;
@@ -44,7 +46,9 @@ pub mod shape;
 pub mod tensor;
 
 pub use autograd::{Graph, grad};
-pub use device::{Backend, Buffer, Call, Device, DeviceId, Meta, RecordedStep, Recording};
+pub use device::{
+    Backend, Buffer, Call, Device, DeviceId, Meta, RecordedStep, Recording, Work, Wrapper,
+};
 pub use dtype::{DType, Element};
 pub use error::{Error, ErrorKind, Result};
 pub use op::{Cost, Launch, Op};

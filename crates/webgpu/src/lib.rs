@@ -10,6 +10,7 @@
 //! | `recorder` | launches, collected and submitted together |
 //! | `pipelines` | shaders compiled at first use, bind groups kept |
 //! | `cache` | compiled shaders on disk |
+//! | `timestamps` | the device's own clock |
 //! | `uniforms` | a kernel's parameters as its WGSL struct has them |
 //! | `kernels` | one file a family: how many groups a kernel needs, and its passes |
 //!
@@ -27,12 +28,16 @@ mod memory;
 mod pipelines;
 mod recorder;
 mod textures;
+mod timestamps;
 mod uniforms;
 
 pub use kernels::variant::{Precision, Products};
 
 use adapter::ready;
-use belamy_tensor::{Backend, Buffer, Call, DType, Device, DeviceId, Error, ErrorKind, Result};
+use belamy_tensor::foreign::Foreign;
+use belamy_tensor::{
+    Backend, Buffer, Call, DType, Device, DeviceId, Error, ErrorKind, Result, Work,
+};
 use cache::Cache;
 use kernels::Outlives;
 use kernels::variant::Blocks;
@@ -44,6 +49,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use textures::Textures;
+use timestamps::Timestamps;
 
 /// How a device is opened. [`Default`] is what programs want.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,6 +113,9 @@ pub struct WebGpu {
     precision: Precision,
     /// The cooperative matrices of this adapter, where products are multiplied by them.
     blocks: Option<Blocks>,
+    /// Somebody else's kernel, in the place of one of these.
+    foreign: Option<Foreign>,
+    timestamps: Option<Timestamps>,
     pool: Arc<Pool>,
     state: Mutex<State>,
     faults: Arc<Faults>,
@@ -194,7 +203,8 @@ impl WebGpu {
             label: Some("belamy"),
             required_features: products.features()
                 | precision.features()
-                | Cache::feature(&adapter),
+                | Cache::feature(&adapter)
+                | Timestamps::features(&adapter),
             required_limits,
             experimental_features: products.experiments(),
             memory_hints: wgpu::MemoryHints::Performance,
@@ -225,6 +235,7 @@ impl WebGpu {
             counters: Counters::default(),
             dispatches: BTreeMap::new(),
         });
+        let timestamps = Timestamps::new(&device, &queue);
         Ok(WebGpu {
             id,
             device,
@@ -236,6 +247,8 @@ impl WebGpu {
             by_shape: options.products.is_none(),
             precision,
             blocks: products.blocks(&adapter),
+            foreign: None,
+            timestamps,
             pool,
             state,
             faults,
@@ -300,6 +313,41 @@ impl WebGpu {
         self.device.destroy();
         // The loss is told when somebody waits.
         let _ = self.poll();
+    }
+
+    /// Gives a shader another text than its file's, before its first use: for tests that a wrong one is seen.
+    ///
+    /// # Safety
+    ///
+    /// Unless the device is [`Options::checked`] the text runs as it is, and on a software adapter what it reads or writes
+    /// beyond its buffers is this process's memory: it must be right, or the process must be there for nothing else.
+    #[doc(hidden)]
+    pub unsafe fn replace_shader(&self, shader: &'static str, text: String) {
+        self.state().pipelines.replaced.insert(shader, text);
+    }
+
+    /// The same device, running somebody else's shader in the place of its kernel of that name. Fails with what the
+    /// compiler says of it.
+    ///
+    /// The shader's bindings are those of `shaders/README.md`: inputs from 0, outputs from 8, the parameters at 16.
+    ///
+    /// # Safety
+    ///
+    /// As [`WebGpu::replace_shader`].
+    pub unsafe fn with_foreign(mut self, foreign: Foreign) -> std::result::Result<WebGpu, String> {
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        {
+            let mut state = self.state();
+            state.pipelines.replaced.insert(kernels::FOREIGN, foreign.text.clone());
+            let [inputs, outputs] = foreign.operands;
+            let arity = pipelines::Arity::new(inputs, outputs, pipelines::Reads::Buffers);
+            state.pipelines.pipeline(&self.device, kernels::FOREIGN, foreign.entry, arity);
+        }
+        if let Some(error) = ready(scope.pop()) {
+            return Err(error.to_string());
+        }
+        self.foreign = Some(foreign);
+        Ok(self)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -397,6 +445,23 @@ impl WebGpu {
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("the device was lost while it was waited for".to_string()),
         }
+    }
+
+    /// Fails if one of these buffers was written beyond its ends, where they have canaries.
+    fn check_canaries(&self, state: &mut State, entry: &str, outputs: &[&Storage]) -> Result<()> {
+        if !self.pool.canaries() {
+            return Ok(());
+        }
+        for storage in outputs {
+            for from in storage.canaries() {
+                let mut bytes = [0; memory::CANARY as usize];
+                self.fetch(state, storage, from, &mut bytes)?;
+                if !storage.is_alive(from, &bytes) {
+                    return Err(self.error(format!("{entry} wrote outside its output")));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Copies part of a device buffer to the host, after all that was recorded.
@@ -518,20 +583,11 @@ impl Backend for WebGpu {
             outputs: &outputs,
             output_elements: &output_elements,
         };
-        kernels::dispatch(kernel, &mut run).map_err(|error| error.within(kernel.name()))?;
-        if self.pool.canaries() {
-            for storage in &outputs {
-                for from in storage.canaries() {
-                    let mut bytes = [0; memory::CANARY as usize];
-                    self.fetch(&mut state, storage, from, &mut bytes)?;
-                    if !memory::alive(&bytes) {
-                        let name = kernel.name();
-                        return Err(self.error(format!("{name} wrote outside its output")));
-                    }
-                }
-            }
-        }
-        Ok(())
+        let launched = match &self.foreign {
+            Some(foreign) if foreign.kernel == kernel => kernels::foreign(&mut run, foreign),
+            _ => kernels::dispatch(kernel, &mut run),
+        };
+        launched.map_err(|error| error.within(kernel.name()))
     }
 
     fn synchronize(&self) -> Result<()> {
@@ -539,5 +595,25 @@ impl Backend for WebGpu {
         self.flush(&mut state);
         drop(state);
         self.wait()
+    }
+
+    fn release(&self) -> Result<()> {
+        self.synchronize()?;
+        // Bind groups hold the buffers that are free.
+        self.state().pipelines.forget_bind_groups();
+        self.pool.release();
+        self.wait()
+    }
+
+    fn device_seconds(&self, work: Work<'_>) -> Result<Option<f64>> {
+        let Some(timestamps) = &self.timestamps else { return Ok(None) };
+        let take = |place: u32| {
+            self.flush(&mut self.state());
+            timestamps.take(&self.device, &self.queue, place);
+        };
+        take(0);
+        work()?;
+        take(1);
+        timestamps.seconds(|| self.wait())
     }
 }

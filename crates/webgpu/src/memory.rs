@@ -18,6 +18,13 @@ const NAN: u32 = 0x7fda_dead;
 /// Buffers are whole vectors of four numbers, so that shaders may read them as such.
 const GRAIN: u64 = 16;
 
+/// The word of this number in a buffer's canaries: a quiet NaN, but in each place of each buffer another one, so that
+/// what is read beyond one end and written beyond another shows, though arithmetic may have passed it on.
+fn canary(id: u64, place: u64) -> u32 {
+    let mixed = (id << 32 | place).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    0x7fc0_0000 | (mixed >> 42) as u32
+}
+
 /// One buffer, given back to its pool on drop.
 #[derive(Debug)]
 pub(crate) struct Storage {
@@ -98,7 +105,11 @@ impl Storage {
 
     /// Fills numbers and canaries with NaN.
     pub(crate) fn poison(&self, queue: &wgpu::Queue) {
-        let words = vec![NAN; (self.block().bytes + 2 * CANARY) as usize / 4];
+        let mut words = vec![NAN; (self.block().bytes + 2 * CANARY) as usize / 4];
+        for from in self.canaries() {
+            let places = from / 4..(from + CANARY) / 4;
+            places.for_each(|place| words[place as usize] = canary(self.id(), place));
+        }
         queue.write_buffer(self.buffer(), 0, bytemuck::cast_slice(&words));
     }
 
@@ -106,11 +117,12 @@ impl Storage {
     pub(crate) fn canaries(&self) -> [u64; 2] {
         [0, CANARY + self.block().bytes]
     }
-}
 
-/// Whether a canary is as it was.
-pub(crate) fn alive(bytes: &[u8]) -> bool {
-    bytes.chunks_exact(4).all(|word| word == NAN.to_le_bytes())
+    /// Whether the canary that begins here is as it was.
+    pub(crate) fn is_alive(&self, from: u64, bytes: &[u8]) -> bool {
+        let mut words = bytes.chunks_exact(4).zip(from / 4..);
+        words.all(|(word, place)| word == canary(self.id(), place).to_le_bytes())
+    }
 }
 
 impl Drop for Storage {

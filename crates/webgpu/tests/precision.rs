@@ -7,8 +7,9 @@ use belamy_gan::recipe::Recipe;
 use belamy_gan::run::{Plan, Run, Unobserved};
 use belamy_gan::source::Material;
 use belamy_tensor::ops::matmul::matmul;
-use belamy_tensor::{Backend, Buffer, Call, DType, Device, DeviceId, Result, Tensor};
+use belamy_tensor::{Call, DType, Device, Tensor};
 use belamy_tests::plan::{Subject, run};
+use belamy_tests::rounding::Rounding;
 use belamy_tests::{Mode, ops};
 use belamy_webgpu::{Options, Precision, Products, WebGpu};
 use common::products::{normal, rounding, several_tiles};
@@ -50,55 +51,10 @@ fn numbers_are_rounded_to_eleven_bits() {
     }
 }
 
-/// A device whose products are given operands that were rounded on the host. What an adapter rounds them to after that
-/// is themselves, however it rounds.
-#[derive(Debug)]
-struct Rounding(Device);
-
-impl Rounding {
-    fn rounded(&self, buffer: &Buffer) -> Result<Buffer> {
-        let size = if buffer.dtype == DType::F64 { 8 } else { 4 };
-        let mut bytes = vec![0; buffer.elements * size];
-        self.0.backend().read(buffer, &mut bytes)?;
-        for number in bytes.chunks_exact_mut(size) {
-            if let Ok(bytes) = <[u8; 8]>::try_from(&*number) {
-                let rounded = to_f16(f64::from_le_bytes(bytes) as f32);
-                number.copy_from_slice(&f64::from(rounded).to_le_bytes());
-            } else if let Ok(bytes) = <[u8; 4]>::try_from(&*number) {
-                number.copy_from_slice(&to_f16(f32::from_le_bytes(bytes)).to_le_bytes());
-            }
-        }
-        let mut rounded = self.0.backend().alloc(buffer.dtype, buffer.elements)?;
-        self.0.backend().write(&mut rounded, &bytes)?;
-        Ok(rounded)
-    }
-}
-
-impl Backend for Rounding {
-    fn id(&self) -> DeviceId {
-        self.0.id()
-    }
-    fn alloc(&self, dtype: DType, elements: usize) -> Result<Buffer> {
-        self.0.backend().alloc(dtype, elements)
-    }
-    fn write(&self, buffer: &mut Buffer, bytes: &[u8]) -> Result<()> {
-        self.0.backend().write(buffer, bytes)
-    }
-    fn read(&self, buffer: &Buffer, bytes: &mut [u8]) -> Result<()> {
-        self.0.backend().read(buffer, bytes)
-    }
-    fn launch(&self, call: Call<'_>) -> Result<()> {
-        if !["matmul", "conv2d"].contains(&call.kernel.family()) {
-            return self.0.backend().launch(call);
-        }
-        let rounded = call.inputs.iter().map(|input| self.rounded(input));
-        let rounded = rounded.collect::<Result<Vec<Buffer>>>()?;
-        let inputs: Vec<&Buffer> = rounded.iter().collect();
-        self.0.backend().launch(Call { inputs: &inputs, ..call })
-    }
-    fn synchronize(&self) -> Result<()> {
-        self.0.synchronize()
-    }
+/// A device whose products are given operands that were rounded to f16 on the host.
+fn rounding_to_f16(device: Device) -> Device {
+    let rounds = |call: &Call<'_>| ["matmul", "conv2d"].contains(&call.kernel.family());
+    Device::new(Rounding { device, round: to_f16, rounds })
 }
 
 /// A device that multiplies in f16; nothing, said by name, where there is no adapter or it has no f16.
@@ -140,12 +96,12 @@ fn a_way_that_is_in_the_other_precision_alone_is_refused() {
 
 /// The case table of products, of rounded operands, within the bounds of f32.
 fn check(options: Options, modes: &[Mode]) {
-    let oracle = Device::new(Rounding(belamy_cpu::oracle()));
+    let oracle = rounding_to_f16(belamy_cpu::oracle());
     for products in ways() {
         let (products, precision) = (Some(products), Precision::F16);
         let options = Options { products, precision, ..options };
         let Some((device, _)) = half(options) else { continue };
-        let device = Device::new(Rounding(device));
+        let device = rounding_to_f16(device);
         let mut cases = ops::all_cases();
         cases.retain(|case| ["matmul", "conv"].iter().any(|op| case.name().starts_with(op)));
         assert!(cases.len() > 50);
@@ -216,12 +172,12 @@ fn whole_blocks_are_multiplied_by_cooperative_matrices_and_repeat_their_bits() {
 #[test]
 fn operands_are_rounded_and_sums_are_not() {
     let oracle = belamy_cpu::oracle();
-    let (exact, rounded) = (products(&oracle), products(&Device::new(Rounding(oracle.clone()))));
+    let (exact, rounded) = (products(&oracle), products(&rounding_to_f16(oracle.clone())));
     for way in ways() {
         let Some((device, _)) = half(Options { products: Some(way), ..Options::default() }) else {
             continue;
         };
-        let rounded_before = products(&Device::new(Rounding(device.clone())));
+        let rounded_before = products(&rounding_to_f16(device.clone()));
         let mut worst = 0.0f64;
         for (got, want) in rounded_before.iter().zip(&rounded) {
             let error = rounding(got, want);

@@ -4,6 +4,7 @@
 //! results are changed on the way. [`seeded`] has faults as people make them (stride and dilation exchanged,
 //! padding off by one, a transposed view read straight, overlapping contributions lost, ...), and [`systematic`] some
 //! that every kernel must not have (the last element left unwritten, results shifted by one, slightly scaled, ...).
+//! [`texts`] has the kernels' own texts, in CUDA C++ and in WGSL, with a slip in one line.
 
 mod conv2d;
 mod images;
@@ -11,10 +12,11 @@ mod matmul;
 mod norm;
 mod pointwise;
 mod reduce;
+pub mod texts;
 mod updates;
 
 use belamy_tensor::kernel::{KernelId, Params};
-use belamy_tensor::{Backend, Buffer, Call, DType, Device, DeviceId, Result};
+use belamy_tensor::{Buffer, Call, DType, Device, DeviceId, Result, Wrapper};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -147,21 +149,13 @@ impl Faulty {
     }
 }
 
-impl Backend for Faulty {
+impl Wrapper for Faulty {
+    fn inner(&self) -> &Device {
+        &self.oracle
+    }
+
     fn id(&self) -> DeviceId {
         DeviceId { name: "mutant", index: 0 }
-    }
-
-    fn alloc(&self, dtype: DType, elements: usize) -> Result<Buffer> {
-        self.oracle.backend().alloc(dtype, elements)
-    }
-
-    fn write(&self, buffer: &mut Buffer, bytes: &[u8]) -> Result<()> {
-        self.oracle.backend().write(buffer, bytes)
-    }
-
-    fn read(&self, buffer: &Buffer, bytes: &mut [u8]) -> Result<()> {
-        self.oracle.backend().read(buffer, bytes)
     }
 
     fn launch(&self, call: Call<'_>) -> Result<()> {
@@ -170,10 +164,6 @@ impl Backend for Faulty {
         } else {
             self.oracle.backend().launch(call)
         }
-    }
-
-    fn synchronize(&self) -> Result<()> {
-        self.oracle.synchronize()
     }
 }
 

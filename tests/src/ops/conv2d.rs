@@ -198,6 +198,11 @@ fn large() -> Vec<Geometry> {
         geometry("large few to few channels", 2, [20, 19], 5, 2, [3, 3], Window::new(1, 1)),
         geometry("large few channels", 2, [28, 28], 1, 32, [4, 4], Window::new(2, 1)),
         geometry("large groups", 2, [12, 10], 16, 24, [3, 3], window([2, 1], even(1), [1, 2], 4)),
+        // Sums of more than 256 terms, in each direction.
+        geometry("large, deep to few channels", 1, [7, 7], 32, 3, [3, 3], Window::new(1, 1)),
+        geometry("large, deep from few channels", 1, [7, 7], 3, 32, [3, 3], Window::new(1, 1)),
+        // As many pixels as a tile has rows, and channels in fours: for each slot more than one column of tiles.
+        geometry("large whole tiles", 1, [8, 8], 8, 8, [3, 3], window([1, 1], even(1), [1, 1], 2)),
         geometry(
             "large odd",
             2,

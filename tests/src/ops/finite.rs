@@ -39,6 +39,16 @@ pub fn cases() -> Vec<Case> {
             .rounded()
             .host_reference(|_| vec![6.0])
             .large(),
+        // Seven chunks of 4096: where those of a device come in rows, two more than there are.
+        Case::new("count_non_finite", "large, seven chunks", count)
+            .constant(&[28_001], sprinkled(28_001))
+            .rounded()
+            .host_reference(|_| vec![3.0])
+            .large(),
+        Case::new("count_non_finite", "all of many", count)
+            .constant(&[5003], Domain::Fixed(vec![f64::NAN; 5003]))
+            .rounded()
+            .host_reference(|_| vec![5003.0]),
         // The largest finite number is one.
         Case::new("count_non_finite", "largest", count)
             .constant(&[3], Domain::Fixed(vec![f64::from(f32::MAX), f64::from(f32::MIN), f64::NAN]))

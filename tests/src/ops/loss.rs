@@ -59,10 +59,10 @@ pub fn cases() -> Vec<Case> {
         bce("large", &[41, 1009], Domain::Normal).large(),
         // Where a careless exponential overflows.
         Case::new("bce_with_logits", "extreme logits", |t| bce_with_logits(&t[0], &t[1]))
-            .constant(&[4], Domain::Fixed(vec![-800.0, -90.0, 90.0, 800.0]))
-            .constant(&[4], Domain::Fixed(vec![0.5, 1.0, 0.25, 0.0]))
+            .constant(&[6], Domain::Fixed(vec![-800.0, -300.0, -90.0, 90.0, 300.0, 800.0]))
+            .constant(&[6], Domain::Fixed(vec![0.5, 1.0, 1.0, 0.25, 0.25, 0.0]))
             .rounded()
-            .host_reference(|_| vec![400.0, 90.0, 67.5, 800.0]),
+            .host_reference(|_| vec![400.0, 300.0, 90.0, 67.5, 225.0, 800.0]),
         Case::new("bce_with_logits", "labels 0 and 1", |t| bce_with_logits(&t[0], &t[1]))
             .input(&[5, 3], Domain::Normal)
             .constant(&[5, 3], Domain::Flag)

@@ -108,6 +108,8 @@ pub fn cases() -> Vec<Case> {
             batched(true, false, 3, 2, 4);
             batched(false, true, 4, 3, 2);
             batched(true, true, 33, 47, 29);
+            // As many rows and columns as a tile has.
+            batched(true, true, 64, 3, 64);
         }
     }
     cases

@@ -45,6 +45,16 @@ pub const FAMILIES: &[Family] = &[
     ("optimizer", optimizer::cases),
 ];
 
+/// The cases of some families, small ones first.
+pub fn cases_of(families: &[&str]) -> Vec<Case> {
+    let known = FAMILIES.iter().filter(|(name, _)| families.contains(name));
+    let mut cases: Vec<Case> = known.flat_map(|(_, cases)| cases()).collect();
+    let elements =
+        |case: &Case| -> usize { case.inputs.iter().map(|input| input.shape.elements()).sum() };
+    cases.sort_by_key(|case| (case.large, elements(case)));
+    cases
+}
+
 /// Every case of every family.
 pub fn all_cases() -> Vec<Case> {
     FAMILIES.iter().flat_map(|(_, cases)| cases()).collect()

@@ -106,11 +106,14 @@ pub fn cases() -> Vec<Case> {
         norm_case("plain", &[2, 2, 3, 2], false, 0, 1e-5),
         norm_case("large", &[7, 13, 11, 19], false, 2, 1e-5).large(),
         norm_case("large rows", &[601, 67], false, 2, 1e-5).large(),
+        // More rows than a few blocks sum.
+        norm_case("large, many rows", &[4097, 3], false, 2, 1e-5).large(),
         norm_case("image", &[2, 3, 2, 2], true, 2, 1e-5),
         norm_case("odd", &[3, 1, 5, 2], true, 2, 1e-5),
         norm_case("two pixels", &[2, 1, 2, 3], true, 2, 1e-3),
         norm_case("plain", &[2, 3, 3, 1], true, 0, 1e-5),
         norm_case("rank three", &[2, 5, 2], true, 2, 1e-5),
+        norm_case("large, many instances", &[70, 8, 4], true, 2, 1e-5).large(),
         norm_case("large", &[5, 13, 17, 23], true, 2, 1e-5).large(),
     ];
     cases.extend([

@@ -134,7 +134,15 @@ fn control_case(
     schedule: RateSchedule,
     rate: impl Fn(f64) -> f64 + Send + Sync + 'static,
 ) -> Case {
-    let starts = [0u32, 3, 10, 24];
+    control_case_at([0, 3, 10, 24], variant, schedule, rate)
+}
+
+fn control_case_at(
+    starts: [u32; 4],
+    variant: &str,
+    schedule: RateSchedule,
+    rate: impl Fn(f64) -> f64 + Send + Sync + 'static,
+) -> Case {
     let mut case = Case::new("next_control", variant, move |t| {
         let made = t[1..].iter();
         let controls = made
@@ -176,6 +184,13 @@ pub fn cases() -> Vec<Case> {
             RateSchedule::Geometric { divisor: 1.125, lowest: 0.0625 },
             |n| 1.125f64.powf(-n).max(0.25),
         ),
+        // Where a careless exponential underflows into something huge.
+        control_case_at(
+            [400, 2000, 2547, 3000],
+            "geometric, at last",
+            RateSchedule::Geometric { divisor: 1.125, lowest: 0.0625 },
+            |_| 0.25,
+        ),
         control_case("inverse time", RateSchedule::InverseTime { decay: 0.125 }, |n| {
             1.0 / (1.0 + 0.125 * n)
         }),
@@ -208,6 +223,8 @@ pub fn cases() -> Vec<Case> {
     ] {
         cases.push(sgd_case(variant, small, SgdOptions { momentum, nesterov, weight_decay }));
     }
+    let options = SgdOptions { momentum: 0.75, nesterov: false, weight_decay: 0.0 };
+    cases.push(sgd_case("large", large, options).large());
     for (variant, momentum, weight_decay, epsilon, epsilon_form) in [
         ("plain", 0.0, 0.0, 1e-8, EpsilonForm::Pytorch),
         ("momentum and decay", 0.75, 0.25, 1e-2, EpsilonForm::Pytorch),
@@ -217,6 +234,8 @@ pub fn cases() -> Vec<Case> {
         let options = RmspropOptions { rho: 0.9, epsilon, momentum, weight_decay, epsilon_form };
         cases.push(rmsprop_case(variant, small, options));
     }
+    let options = RmspropOptions { momentum: 0.75, ..RmspropOptions::default() };
+    cases.push(rmsprop_case("large", large, options).large());
     for (variant, shapes) in [("small", small), ("large", large)] {
         let terms = shapes.iter().map(|shape| shape.iter().product::<usize>()).sum();
         let mut case = Case::new("global_norm", variant, |t| global_norm(&[&t[0], &t[1]]))

@@ -176,7 +176,8 @@ pub fn cases() -> Vec<Case> {
                 .host_reference(move |_| want.clone()),
         );
     }
-    for power in [2.0, 3.0, -1.0, 0.5] {
+    // Those that kernels compute in a way of their own, and neighbours of each, which must not be taken for them.
+    for power in [2.0, 3.0, -1.0, 0.5, -2.0, -0.5, 4.0, -3.0, 0.6, -0.6] {
         cases.push(
             Case::new("pow_scalar", format!("power {power}"), move |x| x[0].pow_scalar(power))
                 .input(&[4, 5], Domain::Positive)
@@ -193,6 +194,35 @@ pub fn cases() -> Vec<Case> {
         cases.push(binary_case(function, "middle", &[2, 1, 3, 1], &[2, 5, 1, 2]));
         cases.push(binary_case(function, "six axes", &[1, 2, 1, 2, 1, 3], &[2, 1, 2, 1, 2, 1]));
     }
+    // Of equals neither is greater, and what lies on an edge is within.
+    cases.push(
+        Case::new("greater_scalar", "edge", |x| {
+            unary(UnaryFunction::GreaterScalar, &x[0], 0.25, 0.0)
+        })
+        .constant(&[3], Domain::Fixed(vec![0.25, 1.0, 0.125]))
+        .rounded()
+        .host_reference(|_| vec![0.0, 1.0, 0.0]),
+    );
+    cases.push(
+        Case::new("within", "edges", |x| unary(UnaryFunction::Within, &x[0], -0.5, 0.75))
+            .constant(&[5], Domain::Fixed(vec![-0.5, 0.75, -1.0, 1.0, 0.0]))
+            .rounded()
+            .host_reference(|_| vec![1.0, 1.0, 0.0, 0.0, 1.0]),
+    );
+    // The logarithm of 0 is below all numbers; that of a subnormal one is not.
+    cases.push(
+        Case::new("log", "smallest", |x| x[0].log()?.clamp(-200.0, 200.0))
+            .constant(&[4], Domain::Fixed(vec![0.0, 1e-40, 1e-30, 1e30]))
+            .slack(4.0)
+            .host_reference(|x| x[0].iter().map(|x| x.ln().max(-200.0)).collect()),
+    );
+    cases.push(
+        Case::new("greater", "ties", |x| binary(BinaryFunction::Greater, &x[0], &x[1], 0.0))
+            .constant(&[4], Domain::Fixed(vec![1.0, -2.0, 0.0, 3.0]))
+            .constant(&[4], Domain::Fixed(vec![1.0, -2.0, 0.0, 2.0]))
+            .rounded()
+            .host_reference(|_| vec![0.0, 0.0, 0.0, 1.0]),
+    );
     for function in [BinaryFunction::Mul, BinaryFunction::LeakyReluGrad] {
         cases.push(binary_case(function, "large", &[53, 811], &[53, 811]).large());
         cases.push(binary_case(function, "large stretched", &[37, 1, 61], &[23, 1]).large());

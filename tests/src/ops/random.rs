@@ -103,6 +103,18 @@ pub fn cases() -> Vec<Case> {
     cases.extend(cases_of("one number a sample", &[9], [0, 4]));
     cases.extend(cases_of("image", &[2, 3, 2, 3], [1000, 65_537]));
     cases.extend(cases_of("large", &[67, 303], [1, 0]).map(Case::large));
+    // A number that is drawn is not below itself.
+    let edge = || philox::uniform(Draws { seed: KEY.seed, stream: KEY.stream, step: 3 }.word(0, 0));
+    cases.push(generator(
+        "bernoulli",
+        "on the edge",
+        &[5, 7],
+        [3, 0],
+        move |shape, counter, like| bernoulli(shape, edge(), like.dtype(), KEY, counter),
+        move |draws, sample, j| {
+            f64::from(u8::from(philox::uniform(draws.word(sample, j)) < edge()))
+        },
+    ));
     let shuffle = |count, global_batch, draw, draws| Shuffle { count, global_batch, draw, draws };
     cases.push(shuffled("within an epoch", 8, shuffle(100, 8, 0, 1), [3, 0]));
     cases.push(shuffled("over an epoch's end", 16, shuffle(50, 16, 0, 1), [3, 0]));

@@ -81,6 +81,7 @@ pub fn cases() -> Vec<Case> {
         max_case(&[3, 4, 5], &[0, 2]),
         max_case(&[2, 3, 4, 2], &[1, 2]),
         max_case(&[2, 2, 2, 2, 3, 2], &[1, 3, 5]),
+        max_case(&[1031, 3], &[1]).large(),
         max_case(&[211, 97], &[1]).large(),
         max_case(&[211, 97], &[0]).large(),
     ];
@@ -96,8 +97,9 @@ pub fn cases() -> Vec<Case> {
             .rounded()
             .host_reference(|_| vec![1.0, 0.0]),
     );
-    for (rows, columns) in [(5, 4), (1, 7), (7, 1), (6, 6)] {
-        cases.push(
+    for (rows, columns) in [(5, 4), (1, 7), (7, 1), (6, 6), (1031, 2)] {
+        let sized = |case: Case| if rows > 1000 { case.large() } else { case };
+        cases.push(sized(
             Case::new("pick", format!("{rows}x{columns}"), |x| pick(&x[0], &x[1]))
                 .input(&[rows, columns], Domain::Normal)
                 .constant(&[rows], Domain::Indices(columns as u32))
@@ -106,8 +108,8 @@ pub fn cases() -> Vec<Case> {
                 .host_reference(move |x| {
                     (0..rows).map(|row| x[0][row * columns + x[1][row] as usize]).collect()
                 }),
-        );
-        cases.push(
+        ));
+        cases.push(sized(
             Case::new("place", format!("{rows}x{columns}"), move |x| place(&x[0], &x[1], columns))
                 .input(&[rows], Domain::Normal)
                 .constant(&[rows], Domain::Indices(columns as u32))
@@ -119,7 +121,7 @@ pub fn cases() -> Vec<Case> {
                         .for_each(|row| placed[row * columns + x[1][row] as usize] = x[0][row]);
                     placed
                 }),
-        );
+        ));
     }
     cases.push(
         // Indices past the row yield 0 and take no gradient.

@@ -83,6 +83,8 @@ pub fn cases() -> Vec<Case> {
         permute_case(&[2, 3, 4, 5], &[0, 3, 1, 2]),
         permute_case(&[2, 3, 2, 2, 3, 2], &[5, 3, 1, 4, 2, 0]),
         permute_case(&[7, 1, 3], &[2, 1, 0]),
+        // Whole squares of 32, and an axis that stays.
+        permute_case(&[3, 64, 32], &[0, 2, 1]),
         permute_case(&[31, 23, 47], &[2, 1, 0]).large(),
         permute_case(&[31, 23, 47], &[1, 0, 2]).large(),
         broadcast_case(&[5], &[3, 5]),

@@ -1,5 +1,6 @@
 //! `belamy devices`: what can compute here, and why the rest cannot.
 
+use crate::device;
 use crate::failure::Result;
 use crate::output;
 use serde::Serialize;
@@ -27,7 +28,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Line {
             name: "cpu".to_owned(),
             available: true,
-            what: format!("{threads} threads, {set} kernels, f32 and f64; the default"),
+            what: format!("{threads} threads, {set} kernels, f32 and f64"),
+        },
+        Line {
+            name: "direct".to_owned(),
+            available: true,
+            what: "cpu whose convolutions go without Winograd's filtering, to compare".to_owned(),
         },
         Line {
             name: "oracle".to_owned(),
@@ -39,6 +45,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     ];
     lines.extend(webgpu());
     lines.extend(cuda());
+    let default = device::resolved("auto");
+    for line in lines.iter_mut().filter(|line| line.name == default) {
+        line.what += "; the default";
+    }
     if arguments.json {
         return output::print_json(&lines);
     }
@@ -98,19 +108,24 @@ fn cuda() -> Vec<Line> {
     };
     found
         .into_iter()
-        .map(|found| Line {
-            name: match found.index {
-                0 => "cuda".to_owned(),
-                index => format!("cuda:{index}"),
-            },
-            available: true,
-            what: format!(
-                "{}, {:.0} GiB, compute capability {}.{}, f32",
+        .map(|found| {
+            let usable = belamy_cuda::usable(found.index);
+            let precisions = if found.capability.0 >= 8 { "f32, tf32, bf16" } else { "f32" };
+            let what = format!(
+                "{}, {:.0} GiB, compute capability {}.{}, {precisions}",
                 found.name,
                 found.memory as f64 / f64::from(1 << 30),
                 found.capability.0,
                 found.capability.1
-            ),
+            );
+            Line {
+                name: match found.index {
+                    0 => "cuda".to_owned(),
+                    index => format!("cuda:{index}"),
+                },
+                available: usable.is_ok(),
+                what: usable.map_or_else(|why| format!("{what}; {why}"), |()| what.clone()),
+            }
         })
         .collect()
 }

@@ -291,7 +291,7 @@ fn ask(game: &Quiz) -> Result<PathBuf> {
     within("--n", game.n, 1, 500)?;
     let (plan, mut pair) = open(&game.of)?;
     let (points, labels) = noise_for(&pair, game.n, game.of.seed)?;
-    let samples = pair.sample(&points, labels.as_ref())?;
+    let samples = pair.sample(0, &points, labels.as_ref())?;
     let (values, [h, w, c]) = images(&pair, &samples)?;
     let data = real(&plan, game.data.as_deref())?;
     let elements = h * w * c;

@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     /// Draw one grid even where --out is a folder.
     #[arg(long)]
     grid: bool,
-    /// x.png for a grid, x.safetensors for the numbers, DIR/ for a file a sample.
+    /// x.png for a grid, x.safetensors for the numbers, DIR/ for a file a sample, pixel by pixel.
     #[arg(long, value_name = "PATH", default_value = "samples.png")]
     out: PathBuf,
     /// auto, cpu, oracle, webgpu or cuda, with :N for the N-th.
@@ -80,7 +80,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             return Err(Failure::usage(format!("--label {label}: there are 0 to {}", classes - 1)));
         }
     };
-    let samples = pair.sample(&noise, labels.as_ref())?;
+    let samples = pair.sample(0, &noise, labels.as_ref())?;
     write(arguments, form, &pair, &samples, &noise, labels)
 }
 
@@ -224,8 +224,15 @@ fn write(
                 files::write_atomically(out.join("grid.png"), &draw(samples)?)?;
             } else {
                 for index in 0..samples.dims()[0] {
+                    // An image is a file of its own pixels, so that it can be judged or trained on; a point is drawn.
                     let one = samples.slice(0, index, 1)?;
-                    files::write_atomically(out.join(format!("{index:06}.png")), &draw(&one)?)?;
+                    let png = match show::image_shape(&one.dims()[1..]) {
+                        Some([h, w, c]) => {
+                            show::image(&pair.recipe, &one.reshape([1, h, w, c])?)?.png()?
+                        }
+                        None => draw(&one)?,
+                    };
+                    files::write_atomically(out.join(format!("{index:06}.png")), &png)?;
                 }
             }
         }

@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     /// auto, cpu, oracle, webgpu or cuda, with :N for the N-th; a resumed run stays on its own if not given.
     #[arg(long)]
     device: Option<String>,
-    /// f32; or f16 with --device webgpu, which rounds what is multiplied, and sums and keeps the rest in f32.
+    /// f32; or what operands of products are rounded to, while sums and the rest stay in f32: f16 with --device webgpu, tf32 or bf16 with cuda, bf16 with cpu.
     #[arg(long)]
     precision: Option<String>,
     /// Generator updates.
@@ -48,6 +48,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
     /// Set a field of the recipe: key=value, with dots into tables: labels.real=1; preset=lecture, fixed or narrow for many at once.
+    /// conv=direct keeps the CPU from convolving by Winograd's filtering, which is faster and rounds a little more.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// A line of metrics each N steps.
@@ -71,19 +72,23 @@ pub(crate) struct Arguments {
 const FIRST_RECIPE: &str = "mnist-mlp";
 const FIRST_STEPS: u64 = 3_000;
 
-pub(crate) fn run(arguments: Arguments) -> Result<()> {
+pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     device::limit_threads(arguments.threads)?;
     let plan = arguments.resume.as_deref().map(run::read_plan).transpose()?;
-    let own = plan.as_ref().map_or(["auto", "f32"], |plan| [&plan.device, &plan.precision]);
+    let own = plan
+        .as_ref()
+        .map_or(["auto", "f32", "winograd"], |plan| [&plan.device, &plan.precision, &plan.conv]);
     let precision = arguments.precision.as_deref().unwrap_or(own[1]).to_owned();
-    let device = device::find_in(arguments.device.as_deref().unwrap_or(own[0]), &precision)?;
+    let conv = device::take_conv(&mut arguments.set).unwrap_or(own[2].to_owned());
+    let device = device::find_in(arguments.device.as_deref().unwrap_or(own[0]), &precision, &conv)?;
+    let arithmetic = Arithmetic { precision, conv };
     let stop = stop_on_signals()?;
     let mut progress = Progress::new();
     let (mut run, out) = match (&arguments.resume, plan) {
         (Some(out), Some(plan)) => {
-            (resume(&arguments, Plan { precision, ..plan }, out, &device)?, out.clone())
+            (resume(&arguments, arithmetic.of(plan), out, &device)?, out.clone())
         }
-        _ => create(&arguments, precision, &device, &progress)?,
+        _ => create(&arguments, arithmetic, &device, &progress)?,
     };
     warn(&mut run, &progress)?;
     let outcome = run.train(&mut progress, &stop);
@@ -102,6 +107,19 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         ),
     };
     output::print(&message)
+}
+
+/// How a run computes, which a resumed run may do in another way than before.
+struct Arithmetic {
+    precision: String,
+    conv: String,
+}
+
+impl Arithmetic {
+    /// A plan that computes in this way.
+    fn of(self, plan: Plan) -> Plan {
+        Plan { precision: self.precision, conv: self.conv, ..plan }
+    }
 }
 
 /// Says what experience speaks against in a recipe and its networks.
@@ -133,7 +151,7 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>> {
 
 fn create(
     arguments: &Arguments,
-    precision: String,
+    arithmetic: Arithmetic,
     device: &belamy_tensor::Device,
     progress: &Progress,
 ) -> Result<(Run, PathBuf)> {
@@ -157,7 +175,7 @@ fn create(
         None => next_folder(&recipe.name)?,
     };
     let path = arguments.data.as_deref().map(std::path::absolute).transpose();
-    let mut plan = Plan { precision, ..Plan::new(recipe, seed, device) };
+    let mut plan = arithmetic.of(Plan::new(recipe, seed, device));
     plan.data = path.map_err(|error| Failure::new(error.to_string()))?.unwrap_or_default();
     set_intervals(&mut plan, arguments);
     let run = Run::create(plan, &data, device, &out)?;

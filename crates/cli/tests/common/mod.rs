@@ -55,10 +55,14 @@ impl From<Output> for Ran {
     }
 }
 
+/// Hides GPUs, so that what is tested runs on the processor unless it names a device.
+pub(crate) const HIDDEN: (&str, &str) = ("CUDA_VISIBLE_DEVICES", "");
+
 /// Runs the program.
 pub(crate) fn belamy<S: AsRef<OsStr>>(arguments: &[S]) -> Ran {
     let mut command = Command::new(PROGRAM);
-    command.args(arguments).stdin(Stdio::null()).output().unwrap().into()
+    command.args(arguments).env(HIDDEN.0, HIDDEN.1);
+    command.stdin(Stdio::null()).output().unwrap().into()
 }
 
 /// Runs a line of words; no word holds a space.

@@ -4,8 +4,11 @@ use std::ops::{Add, Mul};
 use std::sync::OnceLock;
 use std::thread::LocalKey;
 
+use super::kernel::Operands;
+use super::pack::Layout;
 use super::scratch::Buffers;
-use super::{DEPTH_BLOCK, Kernel, micro_portable};
+use super::{DEPTH_BLOCK, Kernel, bf16, micro_portable};
+use crate::vectors::InstructionSet;
 
 /// A type that matrices are multiplied in: f32 or f64.
 pub(crate) trait GemmElement:
@@ -13,6 +16,9 @@ pub(crate) trait GemmElement:
 {
     /// Zero.
     const ZERO: Self;
+
+    /// Not a number.
+    const NAN: Self;
 
     /// [`DEPTH_BLOCK`] zeros: what an operand packs where there is nothing to read (padding).
     const ZEROS: &'static [Self; DEPTH_BLOCK];
@@ -23,19 +29,76 @@ pub(crate) trait GemmElement:
     /// The micro-kernels that this processor runs, best first; the portable one is always last.
     fn kernels() -> &'static [Kernel<Self>];
 
-    /// The first of [`GemmElement::kernels`].
+    /// Rounds packed operands as a micro-kernel wants them, see [`bf16::round_packed`].
+    fn round_packed(
+        operands: Operands,
+        layout: Layout,
+        depth: usize,
+        width: usize,
+        packed: &mut [Self],
+    );
+
+    /// The best micro-kernel for products of a precision: bf16 is for f32, and f64 stays as it is.
+    fn kernel(products: Products) -> &'static Kernel<Self>;
+
+    /// The first of [`GemmElement::kernels`] that the environment allows.
     fn best_kernel() -> &'static Kernel<Self> {
-        &Self::kernels()[0]
+        let best = InstructionSet::best();
+        let kernels = Self::kernels();
+        kernels.iter().find(|kernel| kernel.set <= best).unwrap_or(&kernels[kernels.len() - 1])
     }
 
     /// The calling thread's free scratch buffers.
     fn scratch() -> &'static LocalKey<Buffers<Self>>;
 }
 
+/// What operands of products are rounded to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Products {
+    /// To nothing: they are multiplied as they are.
+    Whole,
+    /// To bf16, where they are f32; sums are f32.
+    Bf16,
+}
+
+/// The micro-kernels for products of bf16: by the processor's instructions where it has them, or else those of f32 on
+/// rounded operands.
+fn bf16_kernel() -> &'static Kernel<f32> {
+    static KERNEL: OnceLock<Kernel<f32>> = OnceLock::new();
+    KERNEL.get_or_init(|| {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(kernel) =
+            super::micro_bf16::kernel().filter(|_| InstructionSet::best() == InstructionSet::Avx512)
+        {
+            return kernel;
+        }
+        Kernel { operands: Operands::Rounded, ..*f32::best_kernel() }
+    })
+}
+
 macro_rules! implement {
-    ($element:ident) => {
+    ($element:ident, $bf16_kernel:expr, $round_packed:expr) => {
         impl GemmElement for $element {
+            fn round_packed(
+                operands: Operands,
+                layout: Layout,
+                depth: usize,
+                width: usize,
+                packed: &mut [Self],
+            ) {
+                $round_packed(operands, layout, depth, width, packed);
+            }
+
+            fn kernel(products: Products) -> &'static Kernel<Self> {
+                match products {
+                    Products::Whole => Self::best_kernel(),
+                    Products::Bf16 => $bf16_kernel(),
+                }
+            }
+
             const ZERO: Self = 0.0;
+
+            const NAN: Self = <$element>::NAN;
 
             const ZEROS: &'static [Self; DEPTH_BLOCK] = &[0.0; DEPTH_BLOCK];
 
@@ -73,5 +136,5 @@ macro_rules! implement {
     };
 }
 
-implement!(f32);
-implement!(f64);
+implement!(f32, bf16_kernel, bf16::round_packed);
+implement!(f64, f64::best_kernel, |_, _, _, _, _: &mut [f64]| {});

@@ -1,6 +1,8 @@
 //! A micro-kernel and the loops that feed it packed panels.
 
 use super::GemmElement;
+use super::pack::{Layout, RUN};
+use crate::vectors::InstructionSet;
 
 /// Most elements of a micro-tile of C: 12 x 32.
 const LARGEST_TILE: usize = 384;
@@ -14,45 +16,77 @@ pub(super) const PANELS_IN_L2: usize = 16;
 
 /// Computes a micro-tile: `rows` rows (at most mr) of nr columns of C.
 ///
-/// Arguments: panel of A `[k][mr]`, panel of B `[k][nr]`, the rows of C, the tile's first column
+/// Arguments: panel of A `[k][mr]` (or `[mr][RUN]`, see [`Layout`]), panel of B `[k][nr]`, the rows of C, the tile's first column
 /// in them, and whether to add to C or to overwrite it. Panics unless the panels hold the same
 /// number of whole k and each row has the columns.
 pub(super) type MicroTile<E> = fn(&[E], &[E], &mut [&mut [E]], usize, bool);
 
+/// What becomes of packed operands before they are multiplied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Operands {
+    /// Nothing.
+    AsTheyAre,
+    /// Each is rounded to bf16.
+    Rounded,
+    /// Each is rounded to bf16, and two neighbours along k take the place of one: the earlier in the lower half.
+    Pairs,
+}
+
+impl Operands {
+    /// How many lie in the place of one.
+    pub(crate) const fn in_one(self) -> usize {
+        match self {
+            Operands::Pairs => 2,
+            Operands::AsTheyAre | Operands::Rounded => 1,
+        }
+    }
+}
+
 /// A micro-kernel for one instruction set: the shape of its tile and its code.
 #[derive(Clone, Copy)]
 pub(crate) struct Kernel<E: 'static> {
-    /// Instruction set: "avx512", "avx2" or "portable".
-    pub(crate) name: &'static str,
+    /// The instructions that it is made of.
+    pub(crate) set: InstructionSet,
+    /// What becomes of operands when they are packed.
+    pub(super) operands: Operands,
     /// Rows of a micro-tile: the lane width of packed A.
     pub(crate) mr: usize,
     /// Columns of a micro-tile: the lane width of packed B.
     pub(crate) nr: usize,
+    /// For an A of [`Layout::Panels`].
     pub(super) tile: MicroTile<E>,
+    /// For an A of [`Layout::Runs`].
+    pub(super) tile_of_runs: MicroTile<E>,
 }
 
 impl<E: GemmElement> Kernel<E> {
-    /// Multiplies packed panels: `a` `[panel][depth][mr]`, `b` `[panel][depth][nr]`, into the rows
-    /// of C, whose number and length say how much of the last panels is real.
-    pub(super) fn block(
+    /// Multiplies packed blocks: `a` `[panel][depth][mr]` or `[lane][RUN]`, `b`
+    /// `[panel][depth][nr]`, into the rows of C, whose number and length say how much of the last
+    /// panels is real.
+    pub(crate) fn block(
         &self,
         depth: usize,
+        layout: Layout,
         a: &[E],
         b: &[E],
         c: &mut [&mut [E]],
         accumulate: bool,
     ) {
         let columns = c.first().map_or(0, |row| row.len());
-        let (size_a, size_b) = (depth * self.mr, depth * self.nr);
+        let (size_a, tile) = match layout {
+            Layout::Panels => (depth * self.mr, self.tile),
+            Layout::Runs => (RUN * self.mr, self.tile_of_runs),
+        };
+        let size_b = depth * self.nr;
         let groups = c.chunks_mut(PANELS_IN_L2 * self.mr).zip(a.chunks(PANELS_IN_L2 * size_a));
         for (c, a) in groups {
             for (index, b) in b.chunks_exact(size_b).enumerate() {
                 let first = index * self.nr;
-                for (c, a) in c.chunks_mut(self.mr).zip(a.chunks_exact(size_a)) {
+                for (c, a) in c.chunks_mut(self.mr).zip(a.chunks(size_a)) {
                     if first + self.nr <= columns {
-                        (self.tile)(a, b, c, first, accumulate);
+                        tile(a, b, c, first, accumulate);
                     } else {
-                        self.narrow_tile(a, b, c, first, accumulate);
+                        self.narrow_tile(tile, a, b, c, first, accumulate);
                     }
                 }
             }
@@ -60,13 +94,21 @@ impl<E: GemmElement> Kernel<E> {
     }
 
     /// A tile at the right edge of C: computed at full width beside C, then its real columns used.
-    fn narrow_tile(&self, a: &[E], b: &[E], c: &mut [&mut [E]], first: usize, accumulate: bool) {
+    fn narrow_tile(
+        &self,
+        tile: MicroTile<E>,
+        a: &[E],
+        b: &[E],
+        c: &mut [&mut [E]],
+        first: usize,
+        accumulate: bool,
+    ) {
         let mut beside = [E::ZERO; LARGEST_TILE];
         {
             let mut rows = beside.chunks_exact_mut(self.nr);
             let mut rows: [&mut [E]; MOST_ROWS] =
                 std::array::from_fn(|_| rows.next().unwrap_or_default());
-            (self.tile)(a, b, &mut rows[..c.len()], 0, false);
+            tile(a, b, &mut rows[..c.len()], 0, false);
         }
         for (c, tile) in c.iter_mut().zip(beside.chunks_exact(self.nr)) {
             for (c, &value) in c[first..].iter_mut().zip(tile) {

@@ -1,28 +1,37 @@
-//! The x86 micro-kernel, written once; `micro_avx2` and `micro_avx512` fill in the instructions.
+//! The x86 micro-kernel, written once; `micro_avx2`, `micro_avx512` and `micro_bf16` fill in the instructions.
 
 /// Writes a module with `kernel()`: the micro-kernel of `$rows` x 2 vectors, if the processor has
 /// the instructions. The tile has two vectors of a row of C for each row, all in registers.
 macro_rules! micro_kernel {
     (
-        $element:ident, $name:literal, features $features:literal, detected $detected:expr,
+        $element:ident, $set:ident, features $features:literal, $operands:ident,
         vector $vector:ident of $lanes:literal, rows $mr:literal as [$($rows:literal)*],
-        $zero:ident, $load:ident, $store:ident, $broadcast:ident, $multiply_add:ident, $add:ident
+        $zero:ident, $load:ident, $store:ident, $broadcast:ident, $multiply_add:path, $add:ident
     ) => {
         pub(super) mod $element {
             use std::arch::x86_64::*;
 
-            use crate::gemm::kernel::Kernel;
+            use crate::gemm::kernel::{Kernel, Operands};
+            use crate::gemm::{DEPTH_BLOCK, RUN};
+            use crate::vectors::InstructionSet;
 
             const MR: usize = $mr;
             const NR: usize = 2 * $lanes;
 
             /// The kernel, where the processor has its instructions.
             pub(in crate::gemm) fn kernel() -> Option<Kernel<$element>> {
-                $detected.then_some(Kernel { name: $name, mr: MR, nr: NR, tile: dispatch })
+                InstructionSet::$set.detected().then_some(Kernel {
+                    set: InstructionSet::$set,
+                    operands: Operands::$operands,
+                    mr: MR,
+                    nr: NR,
+                    tile: dispatch::<false>,
+                    tile_of_runs: dispatch::<true>,
+                })
             }
 
             /// `MicroTile`. Private: it is reached through what `kernel` returned only.
-            fn dispatch(
+            fn dispatch<const RUNS: bool>(
                 a: &[$element],
                 b: &[$element],
                 c: &mut [&mut [$element]],
@@ -33,29 +42,46 @@ macro_rules! micro_kernel {
                     $(
                         // SAFETY: `kernel` gave this function out, so the processor has the
                         // instructions; `tile` has no other condition.
-                        $rows => unsafe { tile::<$rows>(a, b, c, first, accumulate) },
+                        $rows => unsafe { tile::<$rows, RUNS>(a, b, c, first, accumulate) },
                     )*
                     rows => unreachable!("a micro-tile of {rows} rows"),
                 }
             }
 
             #[target_feature(enable = $features)]
-            fn tile<const ROWS: usize>(
+            fn tile<const ROWS: usize, const RUNS: bool>(
                 a: &[$element],
                 b: &[$element],
                 c: &mut [&mut [$element]],
                 first: usize,
                 accumulate: bool,
             ) {
-                let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<MR>(), b.as_chunks::<NR>());
-                assert!(a.len() == b.len() && a_rest.is_empty() && b_rest.is_empty());
+                let (b, b_rest) = b.as_chunks::<NR>();
+                assert!(b.len() <= DEPTH_BLOCK && b_rest.is_empty());
+                let depth = b.len();
+                let b = &b[..depth.div_ceil(Operands::$operands.in_one())];
                 let mut sums: [[$vector; 2]; ROWS] = [[$zero(); 2]; ROWS];
-                for (a, b) in a.iter().zip(b) {
-                    let [b0, b1] = load(b);
-                    for i in 0..ROWS {
-                        let a = $broadcast(a[i]);
-                        sums[i][0] = $multiply_add(a, b0, sums[i][0]);
-                        sums[i][1] = $multiply_add(a, b1, sums[i][1]);
+                if RUNS {
+                    let a: &[[$element; RUN]; ROWS] =
+                        a.as_chunks().0.first_chunk().expect("a run for each row");
+                    for (k, b) in b.iter().enumerate() {
+                        let [b0, b1] = load(b);
+                        for i in 0..ROWS {
+                            let a = $broadcast(a[i][k]);
+                            sums[i][0] = $multiply_add(a, b0, sums[i][0]);
+                            sums[i][1] = $multiply_add(a, b1, sums[i][1]);
+                        }
+                    }
+                } else {
+                    let (a, a_rest) = a.as_chunks::<MR>();
+                    assert!(a.len() == depth && a_rest.is_empty());
+                    for (a, b) in a.iter().zip(b) {
+                        let [b0, b1] = load(b);
+                        for i in 0..ROWS {
+                            let a = $broadcast(a[i]);
+                            sums[i][0] = $multiply_add(a, b0, sums[i][0]);
+                            sums[i][1] = $multiply_add(a, b1, sums[i][1]);
+                        }
                     }
                 }
                 for (row, [sum0, sum1]) in c.iter_mut().zip(sums) {

@@ -25,9 +25,12 @@
 //! split in any way gives the bits of the whole batch. (AVX2 and AVX-512 agree too; the portable
 //! micro-kernel rounds differently where it has no fused multiply-add.)
 //!
+//! In bf16 ([`Products`]) operands are rounded when they are packed, and all the rest stays: sums are f32.
+//!
 //! Operands are [`Operand`]s, things that can pack themselves, so that a convolution is a matrix
 //! multiply that never writes its matrix of patches.
 
+mod bf16;
 mod element;
 mod kernel;
 #[cfg(target_arch = "x86_64")]
@@ -36,6 +39,9 @@ mod micro_avx2;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod micro_avx512;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod micro_bf16;
 mod micro_portable;
 #[cfg(target_arch = "x86_64")]
 mod micro_simd;
@@ -48,15 +54,15 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-pub(crate) use element::GemmElement;
+pub(crate) use element::{GemmElement, Products};
 pub(crate) use kernel::Kernel;
 use kernel::PANELS_IN_L2;
-pub(crate) use pack::{Matrix, Operand, deal_rows, interleave};
+pub(crate) use pack::{Layout, Matrix, Operand, RUN, deal_rows, deal_some_rows, interleave};
 pub(crate) use scratch::with as with_scratch;
 
 /// The instruction set of the micro-kernels on this machine: `avx512`, `avx2` or `portable`.
 pub(crate) fn instruction_set() -> &'static str {
-    f32::best_kernel().name
+    f32::best_kernel().set.name()
 }
 
 /// Longest run of k that is packed, and summed in registers, at once.
@@ -84,25 +90,13 @@ const TILES: usize = 16;
 /// With fewer tiles than this, blocks of k run in parallel as well.
 const TOO_FEW_TILES: usize = 8;
 
-/// Computes `C[m, n] = A[m, k] * B[k, n]` (row-major, contiguous, overwritten) with the best
-/// micro-kernel of this processor.
+/// Computes `C[m, n] = A[m, k] * B[k, n]` (row-major, contiguous, overwritten) with a micro-kernel,
+/// one of [`GemmElement::kernels`] or [`GemmElement::kernel`].
 ///
 /// `a` packs the m rows of A, `b` the n columns of B. `k == 0` gives zeros.
 /// Panics when `c` does not have m * n elements, or an operand is smaller than its shape: shapes
 /// are validated by the op.
 pub(crate) fn gemm<E: GemmElement>(
-    m: usize,
-    n: usize,
-    k: usize,
-    a: &impl Operand<E>,
-    b: &impl Operand<E>,
-    c: &mut [E],
-) {
-    gemm_with(E::best_kernel(), m, n, k, a, b, c);
-}
-
-/// [`gemm`] with a given micro-kernel, one of [`GemmElement::kernels`].
-pub(crate) fn gemm_with<E: GemmElement>(
     kernel: &Kernel<E>,
     m: usize,
     n: usize,
@@ -111,7 +105,7 @@ pub(crate) fn gemm_with<E: GemmElement>(
     b: &impl Operand<E>,
     c: &mut [E],
 ) {
-    assert_eq!(c.len(), m * n, "gemm ({}): elements of a {m} x {n} C", kernel.name);
+    assert_eq!(c.len(), m * n, "gemm ({}): elements of a {m} x {n} C", kernel.set.name());
     if c.is_empty() {
         return;
     }
@@ -120,23 +114,13 @@ pub(crate) fn gemm_with<E: GemmElement>(
         return Multiply::new(kernel, 1, m, k, b, a).run(&mut [c]);
     }
     let mut rows: Vec<&mut [E]> = c.chunks_exact_mut(n).collect();
-    gemm_rows_with(kernel, k, a, b, &mut rows);
+    gemm_rows(kernel, k, a, b, &mut rows);
 }
 
 /// [`gemm`] where the rows of C lie anywhere: in the channels of a group, or at every other pixel.
 ///
 /// Panics when the rows differ in length.
 pub(crate) fn gemm_rows<E: GemmElement>(
-    k: usize,
-    a: &impl Operand<E>,
-    b: &impl Operand<E>,
-    c: &mut [&mut [E]],
-) {
-    gemm_rows_with(E::best_kernel(), k, a, b, c);
-}
-
-/// [`gemm_rows`] with a given micro-kernel.
-fn gemm_rows_with<E: GemmElement>(
     kernel: &Kernel<E>,
     k: usize,
     a: &impl Operand<E>,
@@ -144,7 +128,7 @@ fn gemm_rows_with<E: GemmElement>(
     c: &mut [&mut [E]],
 ) {
     let (m, n) = (c.len(), c.first().map_or(0, |row| row.len()));
-    assert!(c.iter().all(|row| row.len() == n), "gemm ({}): rows of {n}", kernel.name);
+    assert!(c.iter().all(|row| row.len() == n), "gemm ({}): rows of {n}", kernel.set.name());
     if n == 0 {
         return;
     }
@@ -169,9 +153,9 @@ fn gemm_rows_with<E: GemmElement>(
     });
 }
 
-/// The side that is packed once for all tiles; tiles pack their own lanes of the other side.
+/// One of the two factors.
 #[derive(Clone, Copy, PartialEq)]
-enum Shared {
+enum Side {
     A,
     B,
 }
@@ -184,7 +168,8 @@ struct Multiply<'a, E: 'static, A, B> {
     k: usize,
     a: &'a A,
     b: &'a B,
-    shared: Shared,
+    /// The side that is packed once for all tiles; tiles pack their own lanes of the other.
+    shared: Side,
     /// Rows of a tile of C (all m when A is shared), a multiple of mr.
     tile_rows: usize,
     /// Columns of a tile of C (all n when B is shared), a multiple of nr.
@@ -198,10 +183,10 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
         let (shared, tile_rows, tile_columns) = if m < n {
             // A tile's columns of B, times DEPTH_BLOCK, stay in L2; where they are read they are
             // some cache lines wide.
-            (Shared::A, m, n.div_ceil(TILES).next_multiple_of(nr).clamp(4 * nr, 8 * nr))
+            (Side::A, m, n.div_ceil(TILES).next_multiple_of(nr).clamp(4 * nr, 8 * nr))
         } else {
             // At least two panels, so that a panel of B is fetched into L1 for some work.
-            (Shared::B, m.div_ceil(TILES).next_multiple_of(mr).clamp(2 * mr, PANELS_IN_L2 * mr), n)
+            (Side::B, m.div_ceil(TILES).next_multiple_of(mr).clamp(2 * mr, PANELS_IN_L2 * mr), n)
         };
         let parallel = m.saturating_mul(n).saturating_mul(k) >= PARALLEL_WORK;
         Self { kernel, m, n, k, a, b, shared, tile_rows, tile_columns, parallel }
@@ -250,39 +235,77 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
         });
     }
 
+    /// The lanes of a side.
+    fn lanes(&self, side: Side) -> usize {
+        match side {
+            Side::A => self.m,
+            Side::B => self.n,
+        }
+    }
+
+    /// The lanes that a micro-tile takes of a side.
+    fn width(&self, side: Side) -> usize {
+        match side {
+            Side::A => self.kernel.mr,
+            Side::B => self.kernel.nr,
+        }
+    }
+
+    /// Elements of `lanes` x `depth` of a side, packed; `depth` is at most a block.
+    fn packed_elements(&self, side: Side, lanes: usize, depth: usize) -> usize {
+        if side == Side::A && self.a.layout() == Layout::Runs {
+            lanes * RUN
+        } else {
+            lanes.next_multiple_of(self.width(side)) * depth
+        }
+    }
+
+    /// Packs `lanes` x `depth` of a side, within a block of k.
+    fn pack(&self, side: Side, lanes: Range<usize>, depth: Range<usize>, packed: &mut [E]) {
+        let deep = depth.len();
+        let mut layout = Layout::Panels;
+        match side {
+            Side::A if self.a.layout() == Layout::Runs => {
+                layout = Layout::Runs;
+                self.a.pack_runs(lanes, depth, packed);
+            }
+            Side::A => self.a.pack(lanes, depth, packed, self.kernel.mr),
+            Side::B => self.b.pack(lanes, depth, packed, self.kernel.nr),
+        }
+        E::round_packed(self.kernel.operands, layout, deep, self.width(side), packed);
+    }
+
     /// Writes the products over `depth` to C: rounds of k, as much as the shared scratch holds.
     fn walk(&self, depth: Range<usize>, c: &mut [&mut [E]]) {
-        let (lanes, width) = match self.shared {
-            Shared::A => (self.m, self.kernel.mr),
-            Shared::B => (self.n, self.kernel.nr),
-        };
-        let stride = lanes.next_multiple_of(width); // elements of the shared side for each k
+        let lanes = self.lanes(self.shared);
+        let size = self.packed_elements(self.shared, lanes, DEPTH_BLOCK.min(depth.len()));
         let blocks = depth.len().div_ceil(DEPTH_BLOCK);
-        let blocks_per_round = (SHARED_ELEMENTS / (stride * DEPTH_BLOCK)).clamp(1, blocks);
+        let blocks_per_round = (SHARED_ELEMENTS / size).clamp(1, blocks);
         let round = blocks_per_round * DEPTH_BLOCK;
-        scratch::with(stride * depth.len().min(round), |packed| {
+        scratch::with(size * blocks_per_round, |packed| {
             for start in depth.clone().step_by(round) {
                 let here = start..depth.end.min(start + round);
-                let packed = &mut packed[..stride * here.len()];
-                self.pack_shared(lanes, width, here.clone(), packed);
-                self.multiply_tiles(here, stride, packed, start > depth.start, c);
+                let last = here.len() - (here.len() - 1) / DEPTH_BLOCK * DEPTH_BLOCK;
+                let whole = (here.len() - last) / DEPTH_BLOCK;
+                let used = whole * size + self.packed_elements(self.shared, lanes, last);
+                let packed = &mut packed[..used];
+                self.pack_shared(here.clone(), size, packed);
+                self.multiply_tiles(here, size, packed, start > depth.start, c);
             }
         });
     }
 
-    /// Packs `lanes` x `depth` of the shared side: blocks of k, in each the panels of all lanes.
-    fn pack_shared(&self, lanes: usize, width: usize, depth: Range<usize>, packed: &mut [E]) {
-        let stride = lanes.next_multiple_of(width);
-        for_each_chunk(self.parallel, packed, stride * DEPTH_BLOCK, |block, packed| {
+    /// Packs all lanes x `depth` of the shared side: blocks of k, each of `size` elements.
+    fn pack_shared(&self, depth: Range<usize>, size: usize, packed: &mut [E]) {
+        let (lanes, width) = (self.lanes(self.shared), self.width(self.shared));
+        for_each_chunk(self.parallel, packed, size, |block, packed| {
             let depth = block_range(&depth, block);
             // Some panels at a time: they are then read some cache lines at a time.
             let group = 4 * width;
-            for_each_chunk(self.parallel, packed, group * depth.len(), |index, packed| {
+            let elements = self.packed_elements(self.shared, group, depth.len());
+            for_each_chunk(self.parallel, packed, elements, |index, packed| {
                 let lanes = index * group..lanes.min((index + 1) * group);
-                match self.shared {
-                    Shared::A => self.a.pack(lanes, depth.clone(), packed, width),
-                    Shared::B => self.b.pack(lanes, depth.clone(), packed, width),
-                }
+                self.pack(self.shared, lanes, depth.clone(), packed);
             });
         });
     }
@@ -291,20 +314,20 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
     fn multiply_tiles(
         &self,
         depth: Range<usize>,
-        stride: usize,
+        size: usize,
         packed: &[E],
         accumulate: bool,
         c: &mut [&mut [E]],
     ) {
         match self.shared {
-            Shared::B => {
+            Side::B => {
                 for_each_chunk(self.parallel, c, self.tile_rows, |tile, rows| {
                     let first = tile * self.tile_rows;
                     let lanes = first..first + rows.len();
-                    self.tile(lanes, depth.clone(), stride, packed, accumulate, rows);
+                    self.tile(lanes, depth.clone(), size, packed, accumulate, rows);
                 });
             }
-            Shared::A => {
+            Side::A => {
                 let mut tiles: Vec<Vec<&mut [E]>> = (0..self.n.div_ceil(self.tile_columns))
                     .map(|_| Vec::with_capacity(self.m))
                     .collect();
@@ -316,7 +339,7 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
                     let rows = &mut rows[0];
                     let first = tile * self.tile_columns;
                     let lanes = first..first + rows[0].len();
-                    self.tile(lanes, depth.clone(), stride, packed, accumulate, rows);
+                    self.tile(lanes, depth.clone(), size, packed, accumulate, rows);
                 });
             }
         }
@@ -327,34 +350,28 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
         &self,
         lanes: Range<usize>,
         depth: Range<usize>,
-        stride: usize,
+        size: usize,
         packed: &[E],
         accumulate: bool,
         c: &mut [&mut [E]],
     ) {
-        let kernel = self.kernel;
-        let width = match self.shared {
-            Shared::A => kernel.nr,
-            Shared::B => kernel.mr,
+        let own_side = match self.shared {
+            Side::A => Side::B,
+            Side::B => Side::A,
         };
-        let own_stride = lanes.len().next_multiple_of(width);
-        scratch::with(own_stride * depth.len().min(DEPTH_BLOCK), |own| {
-            for (index, packed) in
-                packed[..stride * depth.len()].chunks(stride * DEPTH_BLOCK).enumerate()
-            {
+        let layout = self.a.layout();
+        let own_size = self.packed_elements(own_side, lanes.len(), depth.len().min(DEPTH_BLOCK));
+        scratch::with(own_size, |own| {
+            for (index, packed) in packed.chunks(size).enumerate() {
                 let block = block_range(&depth, index);
-                let own = &mut own[..own_stride * block.len()];
+                let own = &mut own[..self.packed_elements(own_side, lanes.len(), block.len())];
                 let accumulate = accumulate || index > 0;
-                match self.shared {
-                    Shared::A => {
-                        self.b.pack(lanes.clone(), block.clone(), own, width);
-                        kernel.block(block.len(), packed, own, c, accumulate);
-                    }
-                    Shared::B => {
-                        self.a.pack(lanes.clone(), block.clone(), own, width);
-                        kernel.block(block.len(), own, packed, c, accumulate);
-                    }
-                }
+                self.pack(own_side, lanes.clone(), block.clone(), own);
+                let (a, b) = match self.shared {
+                    Side::A => (packed, &*own),
+                    Side::B => (&*own, packed),
+                };
+                self.kernel.block(block.len(), layout, a, b, c, accumulate);
             }
         });
     }

@@ -4,6 +4,20 @@ use std::ops::Range;
 
 use super::{DEPTH_BLOCK, GemmElement};
 
+/// Elements from one lane's run to the next's in [`Layout::Runs`]: a block of k and one cache line
+/// more, so that lanes at the same k do not compete for one place in the cache.
+pub(crate) const RUN: usize = DEPTH_BLOCK + 16;
+
+/// How a block of side A lies in memory.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Layout {
+    /// `[panel][depth][mr]`: for lanes that lie side by side at each k. Missing lanes are zeros.
+    Panels,
+    /// `[lane][RUN]`: for lanes that are contiguous along k, which are then copied and not dealt
+    /// out; the micro-kernel reads a run for each of its rows.
+    Runs,
+}
+
 /// One side of a matrix multiply: the rows of A or the columns of B ("lanes"), along k ("depth").
 ///
 /// A left and a right operand differ in nothing: the same operand can stand on either side.
@@ -15,6 +29,17 @@ pub(crate) trait Operand<E: GemmElement>: Sync {
     /// `lanes.end` with zeros. `depth` is at most [`DEPTH_BLOCK`] long and starts at a multiple
     /// of it; `lanes.start` is a multiple of `lane_width`.
     fn pack(&self, lanes: Range<usize>, depth: Range<usize>, panels: &mut [E], lane_width: usize);
+
+    /// The layout in which this operand is packed with least work as side A.
+    fn layout(&self) -> Layout {
+        Layout::Panels
+    }
+
+    /// Writes each lane's elements along `depth` to the front of its run, `runs` being
+    /// `[lane][RUN]`. Called only where [`Operand::layout`] is [`Layout::Runs`].
+    fn pack_runs(&self, _lanes: Range<usize>, _depth: Range<usize>, _runs: &mut [E]) {
+        unreachable!("an operand that has no runs")
+    }
 }
 
 /// A stored matrix.
@@ -58,6 +83,17 @@ impl<E: GemmElement> Operand<E> for Matrix<'_, E> {
             });
         }
     }
+
+    fn layout(&self) -> Layout {
+        if self.lanes_are_rows { Layout::Runs } else { Layout::Panels }
+    }
+
+    fn pack_runs(&self, lanes: Range<usize>, depth: Range<usize>, runs: &mut [E]) {
+        for (lane, run) in lanes.zip(runs.chunks_exact_mut(RUN)) {
+            run[..depth.len()]
+                .copy_from_slice(&self.data[lane * self.row_stride + depth.start..][..depth.len()]);
+        }
+    }
 }
 
 /// Packs lanes that lie side by side at each k: `panels[p][d][l] = row(d)[p * lane_width + l]`.
@@ -72,19 +108,32 @@ pub(crate) fn deal_rows<'a, E: GemmElement>(
     panels: &mut [E],
     row: impl FnMut(usize, &mut [E]) -> Option<&'a [E]>,
 ) {
+    deal_some_rows(0..depth, depth, lanes, lane_width, panels, row);
+}
+
+/// [`deal_rows`] of some of the rows into panels that hold `depth` of them.
+pub(crate) fn deal_some_rows<'a, E: GemmElement>(
+    rows: Range<usize>,
+    depth: usize,
+    lanes: usize,
+    lane_width: usize,
+    panels: &mut [E],
+    row: impl FnMut(usize, &mut [E]) -> Option<&'a [E]>,
+) {
     match lane_width {
-        4 => deal_lanes::<E, 4>(depth, lanes, panels, row),
-        6 => deal_lanes::<E, 6>(depth, lanes, panels, row),
-        8 => deal_lanes::<E, 8>(depth, lanes, panels, row),
-        12 => deal_lanes::<E, 12>(depth, lanes, panels, row),
-        16 => deal_lanes::<E, 16>(depth, lanes, panels, row),
-        32 => deal_lanes::<E, 32>(depth, lanes, panels, row),
+        4 => deal_lanes::<E, 4>(rows, depth, lanes, panels, row),
+        6 => deal_lanes::<E, 6>(rows, depth, lanes, panels, row),
+        8 => deal_lanes::<E, 8>(rows, depth, lanes, panels, row),
+        12 => deal_lanes::<E, 12>(rows, depth, lanes, panels, row),
+        16 => deal_lanes::<E, 16>(rows, depth, lanes, panels, row),
+        32 => deal_lanes::<E, 32>(rows, depth, lanes, panels, row),
         width => unreachable!("no micro-kernel has {width} lanes"),
     }
 }
 
-/// [`deal_rows`] at a lane width known to the compiler.
+/// [`deal_some_rows`] at a lane width known to the compiler.
 fn deal_lanes<'a, E: GemmElement, const WIDTH: usize>(
+    rows: Range<usize>,
     depth: usize,
     lanes: usize,
     panels: &mut [E],
@@ -93,7 +142,7 @@ fn deal_lanes<'a, E: GemmElement, const WIDTH: usize>(
     let (panels, rest) = panels.as_chunks_mut::<WIDTH>();
     assert!(rest.is_empty() && panels.len() == lanes.div_ceil(WIDTH) * depth);
     let mut staging = vec![E::ZERO; lanes];
-    for d in 0..depth {
+    for d in rows {
         let (whole, tail) = match row(d, &mut staging) {
             Some(row) => row.as_chunks::<WIDTH>(),
             None => staging.as_chunks::<WIDTH>(),

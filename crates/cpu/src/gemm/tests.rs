@@ -60,7 +60,10 @@ const GAP: usize = 3;
 
 impl<E: Sample> Stored<E> {
     fn new(rows: usize, columns: usize, seed: u64) -> Self {
-        let values = numbers::<E>(rows * columns, seed);
+        Self::of(rows, columns, &numbers(rows * columns, seed))
+    }
+
+    fn of(rows: usize, columns: usize, values: &[E]) -> Self {
         let mut straight = vec![E::from_f64(f64::NAN); rows * (columns + GAP)];
         let mut transposed = vec![E::from_f64(f64::NAN); columns * (rows + GAP)];
         for i in 0..rows {
@@ -100,7 +103,11 @@ impl<E: Sample> Stored<E> {
 /// The bound: k roundings of sums below sum |a||b| that go either way, so sqrt(k) of them, with a
 /// factor of 3 for the worst of all elements.
 fn check<E: Sample>(m: usize, n: usize, k: usize) {
-    let (a, b) = (Stored::<E>::new(m, k, 1), Stored::<E>::new(k, n, 2));
+    check_kernels(E::kernels(), &Stored::new(m, k, 1), &Stored::new(k, n, 2));
+}
+
+fn check_kernels<E: Sample>(kernels: &[Kernel<E>], a: &Stored<E>, b: &Stored<E>) {
+    let (m, n, k) = (a.rows, b.columns, a.columns);
     let mut want = vec![(0.0, 0.0); m * n];
     for i in 0..m {
         for d in 0..k {
@@ -114,19 +121,19 @@ fn check<E: Sample>(m: usize, n: usize, k: usize) {
         }
     }
     let factor = 3.0 * E::EPSILON * (k as f64).sqrt();
-    for kernel in E::kernels() {
+    for kernel in kernels {
         for (a_transposed, b_transposed) in
             [(false, false), (false, true), (true, false), (true, true)]
         {
             let mut c = vec![E::from_f64(f64::NAN); m * n];
-            gemm_with(kernel, m, n, k, &a.left(a_transposed), &b.right(b_transposed), &mut c);
+            gemm(kernel, m, n, k, &a.left(a_transposed), &b.right(b_transposed), &mut c);
             for (index, (&got, &(want, size))) in c.iter().zip(&want).enumerate() {
                 let (got, bound) = (got.to_f64(), factor * size);
                 assert!(
                     (got - want).abs() <= bound,
                     "{} {m} x {n} x {k}, A transposed {a_transposed}, B transposed \
                      {b_transposed}, at ({}, {}): {got}, not {want} within {bound}",
-                    kernel.name,
+                    kernel.set.name(),
                     index / n,
                     index % n,
                 );
@@ -167,6 +174,46 @@ fn awkward_sizes_f64() {
     check_grid::<f64>();
 }
 
+/// The micro-kernels for bf16: the processor's own, and f32's on rounded operands.
+fn bf16_kernels() -> Vec<Kernel<f32>> {
+    let rounding = Kernel { operands: kernel::Operands::Rounded, ..*f32::best_kernel() };
+    let mut kernels = vec![*f32::kernel(Products::Bf16), rounding];
+    kernels.dedup_by_key(|kernel| kernel.operands);
+    kernels
+}
+
+/// Numbers of eight bits, which are bf16 as they are.
+fn eight_bits(length: usize, seed: u64) -> Vec<f32> {
+    numbers::<f32>(length, seed).iter().map(|x| (x * 128.0).round() / 128.0).collect()
+}
+
+#[test]
+fn products_of_bf16_are_those_of_rounded_numbers() {
+    let kernels = bf16_kernels();
+    let shapes = [1, 2, 3, 5, 255, 256, 257, 517]
+        .into_iter()
+        .flat_map(|k| [(1, 1, k), (5, 3, k), (12, 32, k), (13, 33, k), (40, 70, k)])
+        .chain(PARALLEL_SHAPES);
+    for (m, n, k) in shapes {
+        let (a, b) = (eight_bits(m * k, 1), eight_bits(k * n, 2));
+        check_kernels(&kernels, &Stored::of(m, k, &a), &Stored::of(k, n, &b));
+        // Less than half of the eighth bit, towards either side, is rounded away: the same bits.
+        let nudged = |values: &[f32]| -> Vec<f32> {
+            let shares = [1.0, 1.0 + 0.9 / 512.0, 1.0 - 0.9 / 1024.0];
+            values.iter().zip(shares.iter().cycle()).map(|(x, share)| x * share).collect()
+        };
+        for kernel in &kernels {
+            let product = |a: &[f32], b: &[f32]| {
+                let mut c = vec![f32::NAN; m * n];
+                let (a, b) = (Stored::of(m, k, a), Stored::of(k, n, b));
+                gemm(kernel, m, n, k, &a.left(false), &b.right(false), &mut c);
+                c
+            };
+            assert_eq!(product(&a, &b), product(&nudged(&a), &nudged(&b)), "{m} x {n} x {k}");
+        }
+    }
+}
+
 /// Shapes above the threshold of parallel work, one for each way of cutting.
 const PARALLEL_SHAPES: [(usize, usize, usize); 7] = [
     (211, 67, 131), // tiles of rows
@@ -196,7 +243,9 @@ fn bits_do_not_depend_on_the_number_of_threads() {
             .map(|threads| {
                 let mut c = vec![f32::NAN; m * n];
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                pool.install(|| gemm(m, n, k, &a.left(false), &b.right(false), &mut c));
+                pool.install(|| {
+                    gemm(f32::best_kernel(), m, n, k, &a.left(false), &b.right(false), &mut c)
+                });
                 c.into_iter().map(f32::to_bits).collect()
             })
             .collect();
@@ -214,13 +263,13 @@ fn check_parts<E: Sample>(m: usize, n: usize, k: usize) {
     let b = |first: usize| Matrix::depth_by_lanes(&b[first..], n);
     for kernel in E::kernels() {
         let mut whole = vec![E::from_f64(f64::NAN); m * n];
-        gemm_with(kernel, m, n, k, &a(0), &b(0), &mut whole);
+        gemm(kernel, m, n, k, &a(0), &b(0), &mut whole);
         for (rows, columns) in
             [(0..1, 0..1), (1..3, 0..n), (0..m, n - 1..n), (m / 2..m / 2 + 9, n / 2..n / 2 + 21)]
         {
             let (height, width) = (rows.len(), columns.len());
             let mut part = vec![E::from_f64(f64::NAN); height * width];
-            gemm_with(kernel, height, width, k, &a(rows.start), &b(columns.start), &mut part);
+            gemm(kernel, height, width, k, &a(rows.start), &b(columns.start), &mut part);
             for (i, row) in rows.clone().enumerate() {
                 for (j, column) in columns.clone().enumerate() {
                     let (part, whole) = (part[i * width + j], whole[row * n + column]);
@@ -228,7 +277,7 @@ fn check_parts<E: Sample>(m: usize, n: usize, k: usize) {
                         part.bits() == whole.bits() && whole.to_f64().is_finite(),
                         "{} {m} x {n} x {k}, {rows:?} x {columns:?}: {} at ({row}, {column}), \
                          in the whole {}",
-                        kernel.name,
+                        kernel.set.name(),
                         part.to_f64(),
                         whole.to_f64(),
                     );
@@ -252,11 +301,11 @@ fn fused_kernels_agree_in_every_bit() {
     let (a, b) = (numbers::<f32>(m * k, 9), numbers::<f32>(k * n, 10));
     let results: Vec<Vec<u32>> = f32::kernels()
         .iter()
-        .filter(|kernel| kernel.name != "portable")
+        .filter(|kernel| kernel.set != crate::vectors::InstructionSet::Portable)
         .map(|kernel| {
             let mut c = vec![f32::NAN; m * n];
             let (a, b) = (Matrix::lanes_by_depth(&a, k), Matrix::depth_by_lanes(&b, n));
-            gemm_with(kernel, m, n, k, &a, &b, &mut c);
+            gemm(kernel, m, n, k, &a, &b, &mut c);
             c.into_iter().map(f32::to_bits).collect()
         })
         .collect();
@@ -269,7 +318,7 @@ fn scratch_of_an_earlier_multiply_leaves_no_trace() {
     let mut c = vec![0.0; 40 * 40];
     for kernel in f32::kernels() {
         let (a, b) = (Matrix::lanes_by_depth(&nan, 600), Matrix::lanes_by_depth(&nan, 600));
-        gemm_with(kernel, 40, 40, 600, &a, &b, &mut c);
+        gemm(kernel, 40, 40, 600, &a, &b, &mut c);
         assert!(c.iter().all(|value| value.is_nan()));
     }
     check::<f32>(13, 21, 301);
@@ -284,9 +333,13 @@ fn a_nan_reaches_its_row_and_no_other() {
     for kernel in f32::kernels() {
         let mut c = vec![0.0; m * n];
         let (a, b) = (Matrix::lanes_by_depth(&a, k), Matrix::depth_by_lanes(&b, n));
-        gemm_with(kernel, m, n, k, &a, &b, &mut c);
+        gemm(kernel, m, n, k, &a, &b, &mut c);
         for (i, row) in c.chunks_exact(n).enumerate() {
-            assert!(row.iter().all(|value| value.is_nan() == (i == 5)), "{}, row {i}", kernel.name);
+            assert!(
+                row.iter().all(|value| value.is_nan() == (i == 5)),
+                "{}, row {i}",
+                kernel.set.name()
+            );
         }
     }
 }
@@ -294,9 +347,9 @@ fn a_nan_reaches_its_row_and_no_other() {
 #[test]
 fn empty_results_and_empty_sums() {
     let nothing = Matrix::lanes_by_depth(&[] as &[f32], 0);
-    gemm(0, 5, 7, &nothing, &nothing, &mut []);
-    gemm(5, 0, 7, &nothing, &nothing, &mut []);
+    gemm(f32::best_kernel(), 0, 5, 7, &nothing, &nothing, &mut []);
+    gemm(f32::best_kernel(), 5, 0, 7, &nothing, &nothing, &mut []);
     let mut c = vec![f32::NAN; 6];
-    gemm(2, 3, 0, &nothing, &nothing, &mut c);
+    gemm(f32::best_kernel(), 2, 3, 0, &nothing, &nothing, &mut c);
     assert_eq!(c, [0.0; 6]);
 }

@@ -2,10 +2,11 @@
 //!
 //! The oracle: one invocation owns one element of the open slot and gathers its terms in f64, in the order
 //! (n, oh, ow, kh, kw, channel). Cost of each kernel: 2·N·OH·OW·O·KH·KW·C/groups operations. The fast paths, and the
-//! rule by which they are taken, are in `conv2d_gemm`.
+//! rules by which they are taken, are in `winograd` and, for all other shapes, `conv2d_gemm`.
 
-use super::{Real, Run, conv2d_gemm, fill_heavy, for_real};
+use super::{Real, Run, conv2d_gemm, fill_heavy, for_real, winograd};
 use crate::gemm::GemmElement;
+use belamy_tensor::DType;
 use belamy_tensor::ops::conv2d::Conv2dParams;
 
 /// The parameters as indices, with the channels of one group.
@@ -88,7 +89,9 @@ pub(super) fn conv2d(run: Run<'_>) {
 
 fn conv2d_of<E: Real + GemmElement>(run: Run<'_>) {
     let e = Extents::decode(&run);
-    if run.fast && conv2d_gemm::pays(&e) {
+    if run.winograd && run.dtype() == DType::F32 && winograd::pays(&e) {
+        winograd::conv2d(run, &e);
+    } else if run.fast && conv2d_gemm::pays(&e) {
         conv2d_gemm::conv2d::<E>(run, &e);
     } else {
         conv2d_direct::<E>(run, e);
@@ -123,7 +126,9 @@ pub(super) fn conv2d_grad_input(run: Run<'_>) {
 
 fn conv2d_grad_input_of<E: Real + GemmElement>(run: Run<'_>) {
     let e = Extents::decode(&run);
-    if run.fast && conv2d_gemm::pays(&e) {
+    if run.winograd && run.dtype() == DType::F32 && winograd::pays(&e) {
+        winograd::conv2d_grad_input(run, &e);
+    } else if run.fast && conv2d_gemm::pays(&e) {
         conv2d_gemm::conv2d_grad_input::<E>(run, &e);
     } else {
         conv2d_grad_input_direct::<E>(run, e);
@@ -158,7 +163,9 @@ pub(super) fn conv2d_grad_weight(run: Run<'_>) {
 
 fn conv2d_grad_weight_of<E: Real + GemmElement>(run: Run<'_>) {
     let e = Extents::decode(&run);
-    if run.fast && conv2d_gemm::pays(&e) {
+    if run.winograd && run.dtype() == DType::F32 && winograd::pays(&e) {
+        winograd::conv2d_grad_weight(run, &e);
+    } else if run.fast && conv2d_gemm::pays(&e) {
         conv2d_gemm::conv2d_grad_weight::<E>(run, &e);
     } else {
         conv2d_grad_weight_direct::<E>(run, e);

@@ -33,8 +33,8 @@
 use super::conv2d::Extents;
 use super::{Real, Run, fill_chunks};
 use crate::gemm::{
-    DEPTH_BLOCK, GemmElement, MOST_LANES, Matrix, Operand, deal_rows, gemm, gemm_rows, interleave,
-    with_scratch,
+    DEPTH_BLOCK, GemmElement, Kernel, Layout, MOST_LANES, Matrix, Operand, RUN, deal_rows, gemm,
+    gemm_rows, interleave, with_scratch,
 };
 use std::ops::Range;
 
@@ -84,14 +84,16 @@ fn windows<'a, E>(e: &Extents, x: &'a [E], group: usize) -> Patches<'a, E> {
 pub(super) fn conv2d<E: Real + GemmElement>(mut run: Run<'_>, e: &Extents) {
     let (x, w) = (run.input::<E>(0), run.input::<E>(1)); // x: [N, H, W, C]  w: [O, KH, KW, C/groups]
     let depth = e.kh * e.kw * e.c_group;
+    let kernel = E::kernel(run.products);
     let y = run.output::<E>();
     if e.groups == 1 {
         let weight = Matrix::lanes_by_depth(w, depth);
-        return gemm(e.n * e.oh * e.ow, e.o, depth, &Windows(&windows(e, x, 0)), &weight, y);
+        let rows = e.n * e.oh * e.ow;
+        return gemm(kernel, rows, e.o, depth, &Windows(&windows(e, x, 0)), &weight, y);
     }
     for (group, mut rows) in channel_groups(y, e.groups, e.o_group).into_iter().enumerate() {
         let weight = Matrix::lanes_by_depth(&w[group * e.o_group * depth..], depth);
-        gemm_rows(depth, &Windows(&windows(e, x, group)), &weight, &mut rows);
+        gemm_rows(kernel, depth, &Windows(&windows(e, x, group)), &weight, &mut rows);
     }
 }
 
@@ -99,22 +101,25 @@ pub(super) fn conv2d<E: Real + GemmElement>(mut run: Run<'_>, e: &Extents) {
 pub(super) fn conv2d_grad_weight<E: Real + GemmElement>(mut run: Run<'_>, e: &Extents) {
     let (x, g) = (run.input::<E>(0), run.input::<E>(1)); // x: [N, H, W, C]  g: [N, OH, OW, O]
     let columns = e.kh * e.kw * e.c_group;
+    let kernel = E::kernel(run.products);
     let groups = run.output::<E>().chunks_exact_mut(e.o_group * columns);
     for (group, weight) in groups.enumerate() {
         let cotangent = Matrix::depth_by_lanes(&g[group * e.o_group..], e.o);
         let patches = windows(e, x, group);
-        gemm(e.o_group, columns, e.n * e.oh * e.ow, &cotangent, &Taps(&patches), weight);
+        let depth = e.n * e.oh * e.ow;
+        gemm(kernel, e.o_group, columns, depth, &cotangent, &Taps(&patches), weight);
     }
 }
 
 /// By phases or by columns.
 pub(super) fn conv2d_grad_input<E: Real + GemmElement>(mut run: Run<'_>, e: &Extents) {
     let (g, w) = (run.input::<E>(0), run.input::<E>(1)); // g: [N, OH, OW, O]  w: [O, KH, KW, C/groups]
+    let kernel = E::kernel(run.products);
     let wasteful = e.h * e.w >= 2 * e.oh * e.ow * e.stride[0] * e.stride[1];
     if e.groups == 1 && (e.c <= FEW_CHANNELS || wasteful) {
-        by_columns(e, g, w, run.output());
+        by_columns(kernel, e, g, w, run.output());
     } else {
-        by_phases(e, g, w, run.output());
+        by_phases(kernel, e, g, w, run.output());
     }
 }
 
@@ -145,7 +150,13 @@ fn phase_taps(
     (taps, outputs)
 }
 
-fn by_phases<E: Real + GemmElement>(e: &Extents, g: &[E], w: &[E], x: &mut [E]) {
+fn by_phases<E: Real + GemmElement>(
+    kernel: &Kernel<E>,
+    e: &Extents,
+    g: &[E],
+    w: &[E],
+    x: &mut [E],
+) {
     let phases = [e.stride[0].min(e.h), e.stride[1].min(e.w)];
     let mut rows: Vec<Vec<&mut [E]>> =
         (0..phases[0] * phases[1] * e.groups).map(|_| Vec::new()).collect();
@@ -188,7 +199,7 @@ fn by_phases<E: Real + GemmElement>(e: &Extents, g: &[E], w: &[E], x: &mut [E]) 
             inputs: e.o_group,
             channels: e.c_group,
         };
-        gemm_rows(taps.len() * e.o_group, &Windows(&patches), &weight, rows);
+        gemm_rows(kernel, taps.len() * e.o_group, &Windows(&patches), &weight, rows);
     }
 }
 
@@ -216,7 +227,13 @@ impl<E: GemmElement> Operand<E> for PhaseWeight<'_, E> {
     }
 }
 
-fn by_columns<E: Real + GemmElement>(e: &Extents, g: &[E], w: &[E], x: &mut [E]) {
+fn by_columns<E: Real + GemmElement>(
+    kernel: &Kernel<E>,
+    e: &Extents,
+    g: &[E],
+    w: &[E],
+    x: &mut [E],
+) {
     let (outputs, columns) = (e.oh * e.ow, e.kh * e.kw * e.c);
     let image = e.h * e.w * e.c;
     let together = (COLUMN_ELEMENTS / (outputs * columns)).max(1);
@@ -225,7 +242,7 @@ fn by_columns<E: Real + GemmElement>(e: &Extents, g: &[E], w: &[E], x: &mut [E])
         with_scratch(images * outputs * columns, |d: &mut [E]| {
             let cotangent = Matrix::lanes_by_depth(&g[first * outputs * e.o..], e.o);
             let weight = Matrix::depth_by_lanes(w, columns);
-            gemm(images * outputs, columns, e.o, &cotangent, &weight, d);
+            gemm(kernel, images * outputs, columns, e.o, &cotangent, &weight, d);
             for (index, row) in x.chunks_exact_mut(e.w * e.c).enumerate() {
                 let d = &d[index / e.h * outputs * columns..][..outputs * columns];
                 add_row(e, d, index % e.h, row);
@@ -433,6 +450,25 @@ impl<E: GemmElement> Operand<E> for Windows<'_, '_, E> {
                 }
                 let panel = &mut panel[part.at * lane_width..][..part.range.len() * lane_width];
                 interleave(&runs[..count], lane_width, panel);
+            }
+        }
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::Runs
+    }
+
+    fn pack_runs(&self, lanes: Range<usize>, depth: Range<usize>, runs: &mut [E]) {
+        let patches = self.0;
+        let parts = patches.parts(&depth);
+        let positions = patches.positions(lanes.start);
+        for (run, position) in runs.chunks_exact_mut(RUN).zip(positions) {
+            for part in &parts {
+                let run = &mut run[part.at..][..part.range.len()];
+                match patches.stored(position, part) {
+                    Some(stored) => run.copy_from_slice(stored),
+                    None => patches.put_together(position, part, run),
+                }
             }
         }
     }

@@ -20,6 +20,7 @@ fn matmul_packed<E: Real + GemmElement>(mut run: Run<'_>) {
     let p = MatmulParams::decode(&run.params);
     let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
     let (a, b) = (run.input::<E>(0), run.input::<E>(1));
+    let kernel = E::kernel(run.products);
     let y = run.output::<E>();
     if y.is_empty() {
         return;
@@ -35,7 +36,7 @@ fn matmul_packed<E: Real + GemmElement>(mut run: Run<'_>) {
             1 => Matrix::lanes_by_depth(b, k),
             _ => Matrix::depth_by_lanes(b, n),
         };
-        gemm(m, n, k, &a, &b, y);
+        gemm(kernel, m, n, k, &a, &b, y);
     };
     let together = (PARALLEL_WORK / (m * n * k).max(1)).max(1); // batches in one job
     fill_chunks(y, together * m * n, |start, y| {

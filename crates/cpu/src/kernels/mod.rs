@@ -22,7 +22,9 @@ mod reduce;
 mod resize;
 mod rows;
 mod view;
+mod winograd;
 
+use crate::gemm::Products;
 use crate::storage::Storage;
 use belamy_tensor::kernel::{KernelId, Params};
 use belamy_tensor::{DType, Element};
@@ -38,6 +40,10 @@ pub(crate) struct Run<'a> {
     pub(crate) outputs: Vec<&'a mut Storage>,
     /// Whether it may take a fast path.
     pub(crate) fast: bool,
+    /// Whether that may be Winograd's.
+    pub(crate) winograd: bool,
+    /// What fast paths round the operands of products to.
+    pub(crate) products: Products,
 }
 
 impl<'a> Run<'a> {

@@ -15,6 +15,7 @@
 mod tests;
 
 use super::{Real, Run, SERIAL_ELEMENTS, for_real, spread};
+use crate::vectors::vectorised;
 use belamy_tensor::ops::norm::{NormParams, RunningParams};
 use rayon::prelude::*;
 
@@ -121,12 +122,7 @@ fn norm_of<E: Real>(mut run: Run<'_>) {
     let shift: Vec<f64> = // [G, C]: each group's first row
         (0..e.groups).flat_map(|g| widen(&x[g * group..g * group + e.channels])).collect();
     let (sums, squares) = e.row_sums(|at, channel, sums, squares| {
-        let (x, shift) = (&x[at..at + sums.len()], &shift[channel..channel + sums.len()]);
-        for (((sum, square), x), shift) in sums.iter_mut().zip(squares).zip(x).zip(shift) {
-            let d = x.to_f64() - shift;
-            *sum += d;
-            *square += d * d;
-        }
+        add_deviations::<E>(&x[at..], &shift[channel..], sums, squares);
     });
     let rows = e.rows as f64;
     let (mut mean, mut variance) = (shift, squares); // [G, C]
@@ -142,13 +138,41 @@ fn norm_of<E: Real>(mut run: Run<'_>) {
     narrow(&variance, variance_out.values_mut::<E>());
 
     e.fill_rows(y.values_mut::<E>(), |at, channel, y| {
-        let channels = channel..channel + y.len();
-        let (x, mean, scale) = (&x[at..at + y.len()], &mean[channels.clone()], &scale[channels]);
-        for ((((y, x), mean), scale), beta) in y.iter_mut().zip(x).zip(mean).zip(scale).zip(&beta) {
-            let u = (x.to_f64() - mean) * scale + beta;
-            *y = E::from_f64(if u > 0.0 { u } else { params.slope * u });
-        }
+        normalize_row::<E>(&x[at..], &mean[channel..], &scale[channel..], &beta, params.slope, y);
     });
+}
+
+vectorised! {
+    /// Adds a row segment's distances from the shift to `sums`, and their squares to `squares`.
+    fn add_deviations<E: Real>(x: &[E], shift: &[f64], sums: &mut [f64], squares: &mut [f64]) {
+        let width = sums.len();
+        let (x, shift, squares) = (&x[..width], &shift[..width], &mut squares[..width]);
+        for i in 0..width {
+            let d = x[i].to_f64() - shift[i];
+            sums[i] += d;
+            squares[i] += d * d;
+        }
+    }
+}
+
+vectorised! {
+    /// One row of y. What the slope multiplies is chosen, not whether it does: no jump stands in the loop.
+    fn normalize_row<E: Real>(
+        x: &[E],
+        mean: &[f64],
+        scale: &[f64],
+        beta: &[f64],
+        slope: f64,
+        y: &mut [E],
+    ) {
+        let width = y.len();
+        let (x, mean, scale, beta) =
+            (&x[..width], &mean[..width], &scale[..width], &beta[..width]);
+        for i in 0..width {
+            let u = (x[i].to_f64() - mean[i]) * scale[i] + beta[i];
+            y[i] = E::from_f64(u * if u > 0.0 { 1.0 } else { slope });
+        }
+    }
 }
 
 pub(super) fn norm_grad(run: Run<'_>) {
@@ -173,17 +197,8 @@ fn norm_grad_of<E: Real>(mut run: Run<'_>) {
 
     // Σ_r g and Σ_r g (x − mean).
     let (sums, products) = e.row_sums(|at, channel, sums, products| {
-        let channels = channel..channel + sums.len();
-        let (x, h) = (&x[at..at + sums.len()], &h[at..at + sums.len()]);
-        let (mean, scale, shift) =
-            (&mean[channels.clone()], &scale[channels.clone()], &shift[channels]);
-        for i in 0..x.len() {
-            let d = x[i].to_f64() - mean[i];
-            let factor = if scale[i] * d + shift[i] > 0.0 { 1.0 } else { slope };
-            let g = factor * h[i].to_f64();
-            sums[i] += g;
-            products[i] += g * d;
-        }
+        let constants = [&mean[channel..], &scale[channel..], &shift[channel..]];
+        add_cotangents::<E>(&x[at..], &h[at..], constants, slope, sums, products);
     });
     let rows = e.rows as f64;
     let (mut gammas, mut betas) = (vec![0.0; e.channels], vec![0.0; e.channels]);
@@ -201,17 +216,53 @@ fn norm_grad_of<E: Real>(mut run: Run<'_>) {
     narrow(&betas, grad_beta.values_mut::<E>());
 
     e.fill_rows(grad_x.values_mut::<E>(), |at, channel, grad_x| {
-        let channels = channel..channel + grad_x.len();
-        let (x, h) = (&x[at..at + grad_x.len()], &h[at..at + grad_x.len()]);
-        let (mean, scale, shift) =
-            (&mean[channels.clone()], &scale[channels.clone()], &shift[channels.clone()]);
-        let (b, c) = (&b[channels.clone()], &c[channels]);
-        for i in 0..grad_x.len() {
+        let constants = [&mean[..], &scale, &shift, &b, &c].map(|all| &all[channel..]);
+        gradient_row::<E>(&x[at..], &h[at..], constants, slope, grad_x);
+    });
+}
+
+vectorised! {
+    /// Adds a row segment's cotangents g to `sums`, and g (x − mean) to `products`. `constants` are mean, scale and
+    /// shift.
+    fn add_cotangents<E: Real>(
+        x: &[E],
+        h: &[E],
+        constants: [&[f64]; 3],
+        slope: f64,
+        sums: &mut [f64],
+        products: &mut [f64],
+    ) {
+        let width = sums.len();
+        let (x, h, products) = (&x[..width], &h[..width], &mut products[..width]);
+        let [mean, scale, shift] = constants.map(|all| &all[..width]);
+        for i in 0..width {
+            let d = x[i].to_f64() - mean[i];
+            let factor = if scale[i] * d + shift[i] > 0.0 { 1.0 } else { slope };
+            let g = factor * h[i].to_f64();
+            sums[i] += g;
+            products[i] += g * d;
+        }
+    }
+}
+
+vectorised! {
+    /// One row of the gradient. `constants` are mean, scale, shift, b and c.
+    fn gradient_row<E: Real>(
+        x: &[E],
+        h: &[E],
+        constants: [&[f64]; 5],
+        slope: f64,
+        grad_x: &mut [E],
+    ) {
+        let width = grad_x.len();
+        let (x, h) = (&x[..width], &h[..width]);
+        let [mean, scale, shift, b, c] = constants.map(|all| &all[..width]);
+        for i in 0..width {
             let d = x[i].to_f64() - mean[i];
             let factor = if scale[i] * d + shift[i] > 0.0 { 1.0 } else { slope };
             grad_x[i] = E::from_f64(scale[i] * (factor * h[i].to_f64()) + b[i] * d + c[i]);
         }
-    });
+    }
 }
 
 pub(super) fn running_statistics(run: Run<'_>) {

@@ -7,6 +7,7 @@
 mod tests;
 
 use super::{Real, Run, SERIAL_ELEMENTS, fill, for_real};
+use crate::vectors::vectorised;
 use belamy_tensor::Element;
 use belamy_tensor::ops::random::{AdvanceParams, DrawParams, ShuffleParams};
 use belamy_tensor::philox::{self, Draws};
@@ -16,14 +17,16 @@ use std::ops::{Add, Mul};
 /// Blocks drawn together: a loop over so many vectorises, and so does what is made of their words.
 const RUN: usize = 16;
 
-/// The words of [`RUN`] neighbouring blocks of a sample, in order.
-fn run_of_blocks(draws: &Draws, sample: u32, first: u32) -> [u32; 4 * RUN] {
-    let mut lanes = [[0; RUN]; 4];
-    for block in 0..RUN {
-        let words = draws.block(sample, first.wrapping_add(block as u32));
-        (0..4).for_each(|lane| lanes[lane][block] = words[lane]);
+vectorised! {
+    /// The words of [`RUN`] neighbouring blocks of a sample, in order.
+    fn run_of_blocks(draws: &Draws, sample: u32, first: u32, words: &mut [u32; 4 * RUN]) {
+        let blocks = std::array::from_fn(|block| first.wrapping_add(block as u32));
+        let counters = [blocks, [sample; RUN], [draws.step; RUN], [draws.stream; RUN]];
+        let lanes = philox::philox4x32_together(draws.seed, counters);
+        for block in 0..RUN {
+            (0..4).for_each(|lane| words[4 * block + lane] = lanes[lane][block]);
+        }
     }
-    std::array::from_fn(|index| lanes[index % 4][index / 4])
 }
 
 /// Makes elements from words: where the first one stands, the words, and the elements.
@@ -47,6 +50,7 @@ pub(super) fn fill_runs<E: Element>(
     output.par_chunks_mut(per_sample).with_min_len(samples).enumerate().for_each(|(n, output)| {
         let sample = counter[1].wrapping_add(n as u32);
         output.par_chunks_mut(SERIAL_ELEMENTS).enumerate().for_each(|(chunk, output)| {
+            let mut words = [0; 4 * RUN];
             for (run, output) in output.chunks_mut(4 * RUN).enumerate() {
                 let first = chunk * SERIAL_ELEMENTS + run * 4 * RUN;
                 let at = n * per_sample + first;
@@ -54,7 +58,8 @@ pub(super) fn fill_runs<E: Element>(
                     // Short samples (labels, flips of a coin for each) need no more than a block.
                     fill(at, &draws.block(sample, (first / 4) as u32), output);
                 } else {
-                    fill(at, &run_of_blocks(&draws, sample, (first / 4) as u32), output);
+                    run_of_blocks(&draws, sample, (first / 4) as u32, &mut words);
+                    fill(at, &words, output);
                 }
             }
         });

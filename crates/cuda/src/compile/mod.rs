@@ -90,6 +90,9 @@ pub(crate) fn candidates(major: u32, minor: u32) -> Vec<String> {
     if major >= 9 {
         names.push(format!("sm_{major}{minor}a"));
     }
+    if major == 9 {
+        return names; // it is what kernels by warpgroups are made for, and nothing else does
+    }
     names.extend((0..=minor).rev().map(|minor| format!("sm_{major}{minor}")));
     names
 }
@@ -170,7 +173,8 @@ mod tests {
 
     #[test]
     fn a_device_takes_its_own_architecture_first() {
-        assert_eq!(candidates(9, 0), ["sm_90a", "sm_90"]);
+        assert_eq!(candidates(9, 0), ["sm_90a"]);
+        assert_eq!(candidates(10, 0), ["sm_100a", "sm_100"]);
         assert_eq!(candidates(8, 6).first().map(String::as_str), Some("sm_86"));
         assert_eq!(candidates(8, 6).last().map(String::as_str), Some("sm_80"));
     }

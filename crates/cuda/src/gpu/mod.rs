@@ -15,7 +15,10 @@ mod pool;
 mod staging;
 
 use crate::Cuda;
+use crate::compile;
 use crate::driver::{Counters, Driver, Launch, Packed, Replay};
+use crate::recording::Step;
+use crate::source::Source;
 use belamy_tensor::DeviceId;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
@@ -68,6 +71,24 @@ pub fn devices() -> Result<Vec<Found>, String> {
     (0..count).map(|index| found(index).map_err(text)).collect()
 }
 
+/// Whether a device can be trained on: it is there, and kernels for it are at hand or can be compiled. If not, the
+/// sentence says what is missing.
+pub fn usable(index: u32) -> Result<(), String> {
+    let (major, minor) = numbered(index)?.capability;
+    // A light family stands for all.
+    let family = Source::of("concat").ok_or("there is no family `concat`")?;
+    compile::image(family, major, minor).map(drop)
+}
+
+fn numbered(index: u32) -> Result<Found, String> {
+    let found = devices()?;
+    let count = found.len();
+    let mut found = found.into_iter();
+    found
+        .find(|found| found.index == index)
+        .ok_or_else(|| format!("there is no CUDA device {index}: this machine has {count}"))
+}
+
 fn found(index: i32) -> Result<Found, DriverError> {
     use sys::CUdevice_attribute as Attribute;
     let device = result::device::get(index)?;
@@ -91,10 +112,7 @@ fn found(index: i32) -> Result<Found, DriverError> {
 
 /// Opens a device by its number. Fails with a sentence where there is no driver, no such device, or it is not usable.
 pub fn open(index: u32) -> Result<Cuda, String> {
-    let found = devices()?;
-    let Some(found) = found.iter().find(|found| found.index == index) else {
-        return Err(format!("there is no CUDA device {index}: this machine has {}", found.len()));
-    };
+    let found = numbered(index)?;
     let gpu =
         Gpu::new(found.clone()).map_err(|error| format!("{}: {}", found.name, text(error)))?;
     Ok(Cuda::new(Arc::new(Handle(Arc::new(gpu)))))
@@ -119,6 +137,8 @@ struct State {
     staging: Staging,
     modules: Modules,
     counters: Counters,
+    /// What was noted of a step that is being recorded.
+    noted: Vec<Step>,
     /// Entry points launched since the last wait.
     recent: Vec<String>,
     /// A fault ends a context: what it was is all that can be said from then on.
@@ -244,6 +264,82 @@ impl Gpu {
     }
 }
 
+// What is queued on the stream, or recorded there.
+impl Gpu {
+    fn queue(&self, state: &mut State, step: &Step) -> Result<(), String> {
+        match step {
+            Step::Launch { source, entry, blocks, threads, shared, arguments } => {
+                let (blocks, threads, shared) = (*blocks, *threads, *shared);
+                self.queue_launch(
+                    state,
+                    &Launch { source, entry, blocks, threads, shared, arguments },
+                )
+            }
+            &Step::Copy { from, to, bytes } => self.queue_copy(state, from, to, bytes),
+            &Step::Fill { address, word, count } => self.queue_fill(state, address, word, count),
+        }
+    }
+
+    /// Waits for all that was queued, and frees what the pool keeps.
+    fn give_back(&self, state: &mut State) -> Result<(), String> {
+        self.wait(state, "waiting for memory")?;
+        for address in state.pool.release() {
+            // SAFETY: the pool gave it up, and nothing that was queued uses it any more.
+            let _ = unsafe { result::free_sync(address) };
+        }
+        Ok(())
+    }
+
+    fn queue_fill(
+        &self,
+        state: &mut State,
+        address: u64,
+        word: u32,
+        count: usize,
+    ) -> Result<(), String> {
+        // SAFETY: the caller alone holds the buffer, of at least this length; the context is current.
+        let outcome = unsafe { sys::cuMemsetD32Async(address, word, count, self.stream) }.result();
+        outcome.map_err(|error| self.fault(state, "filling memory", error))
+    }
+
+    fn queue_copy(
+        &self,
+        state: &mut State,
+        from: u64,
+        to: u64,
+        bytes: usize,
+    ) -> Result<(), String> {
+        // SAFETY: both are buffers of at least this length, which live until the copy is done or recorded for as long
+        // as the recording does.
+        let outcome = unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream) };
+        outcome.map_err(|error| self.fault(state, "copying on the device", error))
+    }
+
+    fn queue_launch(&self, state: &mut State, launch: &Launch<'_>) -> Result<(), String> {
+        let function = state.modules.function(launch, self.found.capability)?;
+        state.counters.launches += 1;
+        let mut packed = Packed::new(launch.arguments);
+        let mut pointers = packed.pointers();
+        // SAFETY: number and layout of the arguments are the kernel's, which tests compare; buffers live until the stream
+        // has passed the launch, because memory only returns to a pool of the same stream.
+        let outcome = unsafe {
+            result::launch_kernel(
+                function,
+                (launch.blocks, 1, 1),
+                (launch.threads, 1, 1),
+                launch.shared,
+                self.stream,
+                &mut pointers,
+            )
+        };
+        if state.recent.len() == REMEMBERED {
+            state.recent.remove(0);
+        }
+        state.recent.push(launch.entry.to_string());
+        outcome.map_err(|error| self.fault(state, &format!("launching `{}`", launch.entry), error))
+    }
+}
+
 /// A shared handle: a recorded graph keeps its device.
 #[derive(Debug)]
 struct Handle(Arc<Gpu>);
@@ -265,11 +361,7 @@ impl Driver for Handle {
         let mut outcome = unsafe { result::malloc_sync(class) };
         if outcome.is_err() && !state.pool.is_recording() {
             // What is kept of other sizes may be what is missing. Launches may still use it.
-            gpu.wait(&mut state, "waiting for memory")?;
-            for address in state.pool.release() {
-                // SAFETY: the pool gave it up, and nothing that was queued uses it any more.
-                let _ = unsafe { result::free_sync(address) };
-            }
+            gpu.give_back(&mut state)?;
             // SAFETY: as above.
             outcome = unsafe { result::malloc_sync(class) };
         }
@@ -306,9 +398,11 @@ impl Driver for Handle {
     fn fill(&self, address: u64, word: u32, count: usize) -> Result<(), String> {
         let gpu = &*self.0;
         let mut state = gpu.enter()?;
-        // SAFETY: the caller alone holds the buffer, of at least this length; the context is current.
-        let outcome = unsafe { sys::cuMemsetD32Async(address, word, count, gpu.stream) }.result();
-        outcome.map_err(|error| gpu.fault(&mut state, "filling memory", error))
+        if state.pool.is_recording() {
+            state.noted.push(Step::Fill { address, word, count });
+            return Ok(());
+        }
+        gpu.queue_fill(&mut state, address, word, count)
     }
 
     fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), String> {
@@ -335,41 +429,30 @@ impl Driver for Handle {
         if bytes == 0 || from == to {
             return Ok(());
         }
-        // SAFETY: both are buffers of at least this length, which live until the copy is done or recorded for as long
-        // as the recording does.
-        let outcome = unsafe { result::memcpy_dtod_async(to, from, bytes, gpu.stream) };
-        outcome.map_err(|error| gpu.fault(&mut state, "copying on the device", error))
+        if state.pool.is_recording() {
+            state.noted.push(Step::Copy { from, to, bytes });
+            return Ok(());
+        }
+        gpu.queue_copy(&mut state, from, to, bytes)
     }
 
     fn launch(&self, launch: &Launch<'_>) -> Result<(), String> {
         let gpu = &*self.0;
         let mut state = gpu.enter()?;
-        let function = state.modules.function(launch.family, launch.entry, gpu.found.capability)?;
-        state.counters.launches += 1;
-        let mut packed = Packed::new(launch.arguments);
-        let mut pointers = packed.pointers();
-        // SAFETY: number and layout of the arguments are the kernel's, which tests compare; buffers live until the stream
-        // has passed the launch, because memory only returns to a pool of the same stream.
-        let outcome = unsafe {
-            result::launch_kernel(
-                function,
-                (launch.blocks, 1, 1),
-                (launch.threads, 1, 1),
-                0,
-                gpu.stream,
-                &mut pointers,
-            )
-        };
-        if state.recent.len() == REMEMBERED {
-            state.recent.remove(0);
+        if state.pool.is_recording() {
+            state.noted.push(launch.noted());
+            return Ok(());
         }
-        state.recent.push(launch.entry.to_string());
-        let doing = format!("launching `{}`", launch.entry);
-        outcome.map_err(|error| gpu.fault(&mut state, &doing, error))?;
-        if gpu.wait_each && !state.pool.is_recording() {
-            gpu.wait(&mut state, &doing)?;
+        gpu.queue_launch(&mut state, launch)?;
+        if gpu.wait_each {
+            gpu.wait(&mut state, &format!("launching `{}`", launch.entry))?;
         }
         Ok(())
+    }
+
+    fn prepare(&self, source: &'static Source) -> Result<(), String> {
+        let gpu = &*self.0;
+        gpu.enter()?.modules.load(source, gpu.found.capability)
     }
 
     fn synchronize(&self) -> Result<(), String> {
@@ -379,6 +462,54 @@ impl Driver for Handle {
             return Err(RECORDING.into());
         }
         gpu.wait(&mut state, "waiting for the device")
+    }
+
+    fn release(&self) -> Result<(), String> {
+        let gpu = &*self.0;
+        let mut state = gpu.enter()?;
+        if state.pool.is_recording() {
+            return Err(RECORDING.into());
+        }
+        gpu.give_back(&mut state)
+    }
+
+    fn seconds_between_marks(&self, work: &mut dyn FnMut()) -> Result<Option<f64>, String> {
+        use sys::CUevent_flags_enum::CU_EVENT_DEFAULT;
+        let gpu = &*self.0;
+        let mark = || -> Result<sys::CUevent, String> {
+            let mut state = gpu.enter()?;
+            if state.pool.is_recording() {
+                return Err(RECORDING.into());
+            }
+            let made = result::event::create(CU_EVENT_DEFAULT);
+            let event = made.map_err(|error| gpu.fault(&mut state, "making an event", error))?;
+            // SAFETY: the event was just made, and the stream is the device's own.
+            let queued = unsafe { result::event::record(event, gpu.stream) };
+            queued.map_err(|error| gpu.fault(&mut state, "queueing an event", error))?;
+            Ok(event)
+        };
+        let first = mark()?;
+        work();
+        let last = mark()?;
+        let mut state = gpu.enter()?;
+        gpu.wait(&mut state, "waiting for the device")?;
+        // SAFETY: both were queued on one stream, have passed, and are there.
+        let passed = unsafe { result::event::elapsed(first, last) };
+        for event in [first, last] {
+            // SAFETY: nobody has it any more.
+            let _ = unsafe { result::event::destroy(event) };
+        }
+        let milliseconds =
+            passed.map_err(|error| gpu.fault(&mut state, "reading a device's clock", error))?;
+        Ok(Some(f64::from(milliseconds) * 1e-3))
+    }
+
+    fn has_tensor_cores(&self) -> bool {
+        self.0.found.capability >= (8, 0)
+    }
+
+    fn has_warpgroups(&self) -> bool {
+        self.0.found.capability == (9, 0)
     }
 
     fn counters(&self) -> Counters {
@@ -392,18 +523,19 @@ impl Driver for Handle {
             return Err("a step is being recorded already".into());
         }
         gpu.wait(&mut state, "waiting for the device")?;
-        // Relaxed: memory may be taken meanwhile, which is no launch and is not recorded.
-        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
-        // SAFETY: the stream lives as long as `self`.
-        unsafe { result::stream::begin_capture(gpu.stream, mode) }
-            .map_err(|error| gpu.fault(&mut state, "beginning to record", error))?;
+        state.noted.clear();
         state.pool.begin_recording();
         Ok(())
     }
 
-    fn end_capture(&self) -> Result<Box<dyn Replay>, String> {
+    fn end_capture(
+        &self,
+        finish: &mut dyn FnMut(&mut Vec<Step>),
+    ) -> Result<Box<dyn Replay>, String> {
         let gpu = &*self.0;
         let mut state = gpu.enter()?;
+        let mut steps = std::mem::take(&mut state.noted);
+        finish(&mut steps);
         let blocks = state.pool.end_recording();
         // From here on the graph gives the memory back, whatever happens.
         let mut graph = Graph {
@@ -412,7 +544,14 @@ impl Driver for Handle {
             executable: std::ptr::null_mut(),
             blocks,
         };
+        // Relaxed: other threads may take memory meanwhile, which is no launch and is not recorded.
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
+        // SAFETY: the stream lives as long as `self`.
+        let begun = unsafe { result::stream::begin_capture(gpu.stream, mode) };
+        begun.map_err(|error| gpu.fault(&mut state, "beginning to record", error))?;
+        let queued = steps.iter().try_for_each(|step| gpu.queue(&mut state, step));
         let outcome = (|| {
+            // Ended whatever happened: a stream left recording would refuse everything after.
             // SAFETY: the stream lives as long as `gpu`; a graph that it returns is destroyed by `graph`.
             unsafe {
                 graph.graph = result::stream::end_capture(gpu.stream)?;
@@ -422,6 +561,7 @@ impl Driver for Handle {
             }
         })();
         let outcome = outcome.map_err(|error| gpu.fault(&mut state, "recording a step", error));
+        let outcome = queued.and(outcome);
         drop(state); // a graph that is dropped takes the lock
         outcome?;
         Ok(Box::new(graph))

@@ -2,6 +2,7 @@
 
 use super::{c_name, text};
 use crate::compile;
+use crate::driver::Launch;
 use crate::source::Source;
 use cudarc::driver::result;
 use cudarc::driver::sys;
@@ -18,16 +19,14 @@ struct Module {
 }
 
 impl Modules {
-    /// An entry point of a family. The device's context must be current.
-    pub(super) fn function(
+    /// Compiles and loads a family, unless it is there. The device's context must be current.
+    pub(super) fn load(
         &mut self,
-        family: &'static str,
-        entry: &str,
+        source: &'static Source,
         (major, minor): (u32, u32),
-    ) -> Result<sys::CUfunction, String> {
+    ) -> Result<(), String> {
+        let family = source.family;
         if !self.families.contains_key(family) {
-            let source =
-                Source::of(family).ok_or_else(|| format!("there is no family `{family}`"))?;
             let mut image = compile::image(source, major, minor)?;
             image.push(0); // intermediate code is a text that ends with a zero
             // SAFETY: the image is what NVRTC made, whole, and the driver copies it.
@@ -37,6 +36,18 @@ impl Modules {
             })?;
             self.families.insert(family, Module { handle, functions: HashMap::new() });
         }
+        Ok(())
+    }
+
+    /// The entry point of a launch. The device's context must be current.
+    pub(super) fn function(
+        &mut self,
+        launch: &Launch<'_>,
+        capability: (u32, u32),
+    ) -> Result<sys::CUfunction, String> {
+        let Launch { source, entry, .. } = *launch;
+        let family = source.family;
+        self.load(source, capability)?;
         let module = self.families.get_mut(family).expect("loaded just now");
         if let Some(&function) = module.functions.get(entry) {
             return Ok(function);
@@ -45,6 +56,22 @@ impl Modules {
         let function = unsafe { result::module::get_function(module.handle, c_name(entry)?) };
         let function = function
             .map_err(|error| format!("`{family}` has no kernel `{entry}`: {}", text(error)))?;
+        if launch.shared > 0 {
+            use sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            let attribute = CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // Of one entry point every launch asks for as much.
+            // SAFETY: the function is of a module that is loaded.
+            unsafe {
+                result::function::set_function_attribute(function, attribute, launch.shared as i32)
+            }
+            .map_err(|error| {
+                format!(
+                    "`{entry}` asks for {} bytes of shared memory: {}",
+                    launch.shared,
+                    text(error)
+                )
+            })?;
+        }
         module.functions.insert(entry.to_string(), function);
         Ok(function)
     }

@@ -5,8 +5,8 @@
 //! plain products of matrices, and taken as such: no tap then meets padding.
 
 use super::matmul::multiply;
-use super::tile::{Plan, product};
-use super::{Result, Run, pack};
+use super::tile::{NARROW, Plan, Product, product};
+use super::{Operand, Result, Run, THREADS, arguments};
 use crate::driver::Argument;
 use belamy_tensor::ops::conv2d::Conv2dParams;
 use belamy_tensor::ops::matmul::MatmulParams;
@@ -59,8 +59,8 @@ fn matrix(m: usize, n: usize, k: usize, transpose_a: u32, transpose_b: u32) -> M
 }
 
 fn by_tiles(run: &Run<'_>, plan: Plan, arguments: &[Argument]) -> Result<()> {
-    let entry = format!("{}_{}", run.kernel.name(), plan.tile);
-    let params = Argument::Struct(pack(run.kernel.layout(), &run.params));
+    let entry = format!("{}_{}", run.kernel.name(), plan.name());
+    let params = Argument::Struct(run.params.packed(run.kernel.layout()));
     product(run, plan, ("conv2d", &entry), params, arguments)
 }
 
@@ -69,7 +69,16 @@ pub(super) fn conv2d(run: &Run<'_>) -> Result<()> {
     if e.is_one_window() {
         return multiply(run, matrix(e.pixels, e.out_group, e.taps * e.in_group, 0, 1));
     }
-    by_tiles(run, Plan::new(e.pixels, e.out_group, e.taps * e.in_group, e.groups), &[])
+    let wanted = Product {
+        m: e.pixels,
+        n: e.out_group,
+        depth: e.taps * e.in_group,
+        products: e.groups,
+        fours: e.in_group.is_multiple_of(4),
+        narrow: false,
+        along_depth: true,
+    };
+    by_tiles(run, Plan::new(run, wanted), &[])
 }
 
 pub(super) fn conv2d_grad_input(run: &Run<'_>) -> Result<()> {
@@ -83,9 +92,36 @@ pub(super) fn conv2d_grad_input(run: &Run<'_>) -> Result<()> {
     let largest = p.batch as usize * rows * columns; // pixels of the largest phase
     let phases = p.stride_height as usize * p.stride_width as usize;
     let depth = e.taps.div_ceil(phases) * e.out_group; // of a phase, about
-    let plan = Plan::new(largest, e.in_group, depth, phases * e.groups);
-    let down = largest.div_ceil(plan.tile) as u32;
-    by_tiles(run, plan, &[down.into()])
+    let wanted = Product {
+        m: largest,
+        n: e.in_group,
+        depth,
+        products: phases * e.groups,
+        fours: e.out_group.is_multiple_of(4)
+            && (e.in_group.is_multiple_of(4) || e.in_group <= NARROW),
+        narrow: true,
+        along_depth: e.groups == 1, // once the weights are turned
+    };
+    let plan = Plan::new(run, wanted);
+    let down = largest.div_ceil(plan.tile.rows) as u32;
+    if !plan.warpgroups {
+        return by_tiles(run, plan, &[down.into()]);
+    }
+    let w = run.inputs[1];
+    let memory = run.workspace(w.elements * size_of::<f32>())?;
+    let squares = e.in_group.div_ceil(32) * e.out_group.div_ceil(32) * e.taps;
+    run.launch("conv2d_grad_input_turn", squares, THREADS, arguments![w, &memory])?;
+    let turned = Operand { address: memory.address(), elements: w.elements };
+    let run = Run {
+        driver: run.driver,
+        precision: run.precision,
+        warpgroups: run.warpgroups,
+        kernel: run.kernel,
+        params: run.params,
+        inputs: vec![run.inputs[0], turned],
+        outputs: run.outputs.clone(),
+    };
+    by_tiles(&run, plan, &[down.into()])
 }
 
 pub(super) fn conv2d_grad_weight(run: &Run<'_>) -> Result<()> {
@@ -97,6 +133,8 @@ pub(super) fn conv2d_grad_weight(run: &Run<'_>) -> Result<()> {
         inputs.swap(0, 1);
         let swapped = Run {
             driver: run.driver,
+            precision: run.precision,
+            warpgroups: run.warpgroups,
             kernel: run.kernel,
             params: run.params,
             inputs,
@@ -104,5 +142,14 @@ pub(super) fn conv2d_grad_weight(run: &Run<'_>) -> Result<()> {
         };
         return multiply(&swapped, matrix(e.out_group, e.taps * e.in_group, e.pixels, 1, 0));
     }
-    by_tiles(run, Plan::new(e.out_group, e.taps * e.in_group, e.pixels, e.groups), &[])
+    let wanted = Product {
+        m: e.out_group,
+        n: e.taps * e.in_group,
+        depth: e.pixels,
+        products: e.groups,
+        fours: e.in_group.is_multiple_of(4) && e.out_group.is_multiple_of(4),
+        narrow: false,
+        along_depth: false,
+    };
+    by_tiles(run, Plan::new(run, wanted), &[])
 }

@@ -22,9 +22,13 @@ mod resize;
 mod tile;
 mod view;
 
+pub use tile::Precision;
+
 use crate::driver::{Argument, Driver, Launch};
 use crate::memory::Memory;
-use belamy_tensor::kernel::{KernelId, Layout, Params};
+use crate::source::Source;
+use belamy_tensor::foreign::{Foreign, Grid};
+use belamy_tensor::kernel::{KernelId, Params};
 use std::sync::Arc;
 
 /// Why a launch failed.
@@ -82,6 +86,9 @@ pub(crate) const VECTOR: u32 = 4;
 /// What a kernel is given.
 pub(crate) struct Run<'a> {
     pub(crate) driver: &'a Arc<dyn Driver>,
+    pub(crate) precision: Precision,
+    /// Whether warpgroups may multiply.
+    pub(crate) warpgroups: bool,
     pub(crate) kernel: KernelId,
     pub(crate) params: Params,
     pub(crate) inputs: Vec<Operand>,
@@ -102,7 +109,7 @@ impl Run<'_> {
         threads: u32,
         arguments: &[Argument],
     ) -> Result<()> {
-        let mut all = vec![Argument::Struct(pack(self.kernel.layout(), &self.params))];
+        let mut all = vec![Argument::Struct(self.params.packed(self.kernel.layout()))];
         all.extend_from_slice(arguments);
         self.launch_bare(self.kernel.family(), entry, blocks, threads, &all)
     }
@@ -116,12 +123,26 @@ impl Run<'_> {
         threads: u32,
         arguments: &[Argument],
     ) -> Result<()> {
+        self.launch_shared(family, entry, blocks, threads, 0, arguments)
+    }
+
+    /// As [`Run::launch_bare`], with so many bytes of shared memory for each block besides what the kernel declares.
+    pub(crate) fn launch_shared(
+        &self,
+        family: &'static str,
+        entry: &str,
+        blocks: usize,
+        threads: u32,
+        shared: u32,
+        arguments: &[Argument],
+    ) -> Result<()> {
         if blocks == 0 {
             return Ok(());
         }
         let blocks = i32::try_from(blocks)
             .map_err(|_| format!("{entry} would need {blocks} blocks, and 2³¹ − 1 is the most"))?;
-        let launch = Launch { family, entry, blocks: blocks as u32, threads, arguments };
+        let source = Source::of(family).ok_or_else(|| format!("there is no family {family}"))?;
+        let launch = Launch { source, entry, blocks: blocks as u32, threads, shared, arguments };
         self.driver.launch(&launch)
     }
 
@@ -139,12 +160,17 @@ impl Run<'_> {
     }
 }
 
-/// A parameter struct as the device has it: the integers, then the scalars as f32.
-pub(crate) fn pack(layout: &Layout, params: &Params) -> Vec<u8> {
-    let words: usize = layout.integers.iter().map(|(_, words)| words).sum();
-    let integers = params.integers[..words].iter().flat_map(|word| word.to_ne_bytes());
-    let scalars = params.scalars[..layout.scalars.len()].iter();
-    integers.chain(scalars.flat_map(|&scalar| (scalar as f32).to_ne_bytes())).collect()
+/// Runs somebody else's kernel: one launch, over all operands in their order.
+pub(crate) fn foreign(run: &Run<'_>, foreign: &Foreign, source: &'static Source) -> Result<()> {
+    let elements = run.outputs.first().map_or(0, |output| output.elements);
+    let Grid { blocks, threads, shared } = (foreign.grid)(&run.params, elements)?;
+    if blocks == 0 || elements == 0 {
+        return Ok(());
+    }
+    let mut arguments = vec![Argument::Struct(run.params.packed(run.kernel.layout()))];
+    arguments.extend(run.inputs.iter().chain(&run.outputs).map(|&operand| operand.into()));
+    let (entry, arguments) = (foreign.entry, arguments.as_slice());
+    run.driver.launch(&Launch { source, entry, blocks, threads, shared, arguments })
 }
 
 macro_rules! dispatch_all {

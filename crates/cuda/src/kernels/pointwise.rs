@@ -35,6 +35,8 @@ fn stretched(run: &Run<'_>) -> Result<()> {
     let first = merge_axes(&mut params.dims, strides);
     let merged = Run {
         driver: run.driver,
+        precision: run.precision,
+        warpgroups: run.warpgroups,
         kernel: run.kernel,
         params: params.encode(),
         inputs: run.inputs.clone(),

@@ -27,6 +27,8 @@ pub(super) fn permute(run: &Run<'_>) -> Result<()> {
 fn with<'a>(run: &Run<'a>, params: StridedParams) -> Run<'a> {
     Run {
         driver: run.driver,
+        precision: run.precision,
+        warpgroups: run.warpgroups,
         kernel: run.kernel,
         params: params.encode(),
         inputs: run.inputs.clone(),

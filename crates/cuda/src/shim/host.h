@@ -3,7 +3,7 @@
 // A block runs on one thread of the system. Its threads are fibers: each runs until a barrier or a shuffle, where it
 // hands over; a kernel that has neither runs as one loop on one fiber. Shared memory is thread-local and full of NaN
 // when a block begins. Threads are visited forwards in some blocks and backwards in others, so that a result which
-// depends on their order, as with a missing barrier, differs from one run to the next.
+// depends on their order, as with a missing barrier, differs from one run to the next; so are blocks from launch to launch.
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -94,12 +94,30 @@ static inline void prepare(Context& context, char* stack, void (*body)())
 static inline void change(Context& from, Context& to) { swapcontext(&from, &to); }
 #endif
 
+const unsigned MOST_COPIES = 96;
+struct Copy {
+    float* to;
+    const float* from;
+    unsigned count;
+    bool there;
+    unsigned group;
+};
+
 struct Thread {
     State state;
     int line;           // of the barrier or shuffle that it waits at
     unsigned fiber;
     unsigned parity;    // which of its two slots the next shuffle writes
     uint64_t slots[2];
+    unsigned operands[2][6];  // of a product by tensor cores: its words of A, then of B
+    unsigned groups_ended, copied;
+    Copy copies[MOST_COPIES];  // that were begun and not waited for
+
+    void begin()
+    {
+        state = NEW;
+        parity = groups_ended = copied = 0;
+    }
 };
 
 struct Runtime {
@@ -196,6 +214,56 @@ static Number shuffle(Number value, unsigned source, int line)
     return result;
 }
 
+// What tensor cores do with a warp's words: d += A B, A of 16 rows and B of 8 columns by 8 words each, which `dot`
+// multiplies. Thread 4g + t holds A's rows g and g + 8 at words t and t + 4, B's column g likewise, and of d rows g and
+// g + 8 at columns 2t and 2t + 1.
+template <class Dot>
+static void tensor_multiply(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], Dot dot, int line)
+{
+    Thread& mine = runtime.all[runtime.thread.x];
+    const unsigned slot = mine.parity;
+    mine.parity ^= 1;
+    memcpy(mine.operands[slot], a, sizeof a);
+    memcpy(mine.operands[slot] + 4, b, sizeof b);
+    warp_barrier(line);
+    const Thread* warp = runtime.all + runtime.thread.x / 32 * 32;
+    const unsigned g = runtime.thread.x % 32 / 4, t = runtime.thread.x % 4;
+    for (unsigned part = 0; part < 4; part++) {
+        const unsigned high = part / 2, column = 2 * t + part % 2;
+        for (unsigned word = 0; word < 8; word++)
+            d[part] += dot(warp[4 * g + word % 4].operands[slot][word / 4 * 2 + high],
+                           warp[4 * column + word % 4].operands[slot][4 + word / 4]);
+    }
+}
+
+static void copy_later(float* to, const float* from, unsigned count, bool there)
+{
+    Thread& mine = runtime.all[runtime.thread.x];
+    if (mine.copied == MOST_COPIES) {
+        snprintf(runtime.problem, sizeof runtime.problem, "more than %u copies are under way", MOST_COPIES);
+        return;
+    }
+    mine.copies[mine.copied++] = {to, from, count, there, mine.groups_ended};
+}
+
+// Does the copies of all groups that have ended but the last `away`.
+static void copy_now(unsigned away)
+{
+    Thread& mine = runtime.all[runtime.thread.x];
+    unsigned left = 0;
+    for (unsigned index = 0; index < mine.copied; index++) {
+        const Copy copy = mine.copies[index];
+        if (copy.group + away >= mine.groups_ended) {
+            mine.copies[left++] = copy;
+        } else {
+            for (unsigned i = 0; i < copy.count; i++) copy.to[i] = copy.there ? copy.from[i] : 0.0f;
+        }
+    }
+    mine.copied = left;
+}
+
+static float of_bits(unsigned bits) { float x; memcpy(&x, &bits, 4); return x; }
+
 static int find_shared(dl_phdr_info* info, size_t, void*)
 {
     const char* here = reinterpret_cast<const char*>(&runtime);
@@ -224,7 +292,7 @@ static void poison_shared()
 
 static void run_block()
 {
-    for (unsigned index = 0; index < runtime.threads.x; index++) runtime.all[index] = Thread{NEW, 0, 0, 0, {0, 0}};
+    for (unsigned index = 0; index < runtime.threads.x; index++) runtime.all[index].begin();
     memset(runtime.warp_arrived, 0, sizeof runtime.warp_arrived);
     runtime.next = runtime.done = runtime.at_block = 0;
     unsigned used = 0;
@@ -278,7 +346,9 @@ static int launch(void (*body)(void**), void** arguments, unsigned blocks, unsig
     runtime.threads = {threads, 1, 1};
     runtime.blocks = {blocks, 1, 1};
     runtime.problem[0] = 0;
-    for (unsigned block = 0; block < blocks; block++) {
+    for (unsigned number = 0; number < blocks; number++) {
+        // The last first in every other launch: no block may count on another.
+        const unsigned block = seed & 1 ? blocks - 1 - number : number;
         runtime.block = {block, 0, 0};
         runtime.backwards = ((block + seed) * 2654435761u >> 16) & 1;
         poison_shared();
@@ -308,6 +378,58 @@ template <class... Arguments>
 constexpr unsigned count(void (*)(Arguments...)) { return sizeof...(Arguments); }
 
 }  // namespace host
+
+static inline void multiply_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2])
+{
+    // The low 13 bits are not looked at.
+    const auto dot = [](unsigned x, unsigned y) { return host::of_bits(x & ~0x1fffu) * host::of_bits(y & ~0x1fffu); };
+    host::tensor_multiply(d, a, b, dot, __LINE__);
+}
+static inline void multiply_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2])
+{
+    const auto dot = [](unsigned x, unsigned y) {
+        return host::of_bits(x << 16) * host::of_bits(y << 16) + host::of_bits(x & 0xffff0000u) * host::of_bits(y & 0xffff0000u);
+    };
+    host::tensor_multiply(d, a, b, dot, __LINE__);
+}
+static inline unsigned to_bf16(float low, float high)
+{
+    const auto round = [](float x) {
+        const unsigned bits = __float_as_uint(x);
+        return x != x ? 0x7fffu : (bits + 0x7fffu + (bits >> 16 & 1)) >> 16;
+    };
+    return round(low) | round(high) << 16;
+}
+
+static thread_local __attribute__((aligned(16), unused)) float dynamic_shared[25088];  // the most that a plan asks for
+
+// What the four warps of a group multiply from shared memory, as soon as it is begun: d += A B for 32 depths. Lane by
+// lane, 128 bytes each, of which the hardware looks for the sixteen of number c at place c ^ (lane % 8).
+template <int COLUMNS>
+static void begin_products(float (&d)[COLUMNS / 2], const float* a, const float* b)
+{
+    const unsigned thread = host::runtime.thread.x % 128, g = thread % 32 / 4, t = thread % 4;
+    const auto at = [](const float* operand, unsigned lane, unsigned depth) {
+        const float x = operand[lane * 32 + ((depth / 4) ^ (lane & 7)) * 4 + depth % 4];
+        return host::of_bits(__float_as_uint(x) & ~0x1fffu);
+    };
+    for (unsigned part = 0; part < COLUMNS / 2; part++) {
+        const unsigned row = thread / 32 * 16 + g + part / 2 % 2 * 8, column = part / 4 * 8 + 2 * t + part % 2;
+        for (unsigned depth = 0; depth < 32; depth++) d[part] += at(a, row, depth) * at(b, column, depth);
+    }
+}
+template <int COLUMNS>
+static void wait_for_products(float (&)[COLUMNS / 2]) {}
+static inline void wait_for_earlier_products() {}
+static inline void show_copies() {}
+static inline size_t shared_address(const void* place) { return reinterpret_cast<size_t>(place); }
+
+// Copies wait until somebody waits for them, as they may on a GPU.
+static inline void copy_four(float* to, const float* from, bool there) { host::copy_later(to, from, 4, there); }
+static inline void copy_one(float* to, const float* from, bool there) { host::copy_later(to, from, 1, there); }
+static inline void end_copies() { host::runtime.all[host::runtime.thread.x].groups_ended++; }
+template <int AWAY>
+static inline void wait_for_copies() { host::copy_now(AWAY); }
 
 #define threadIdx (host::runtime.thread)
 #define blockIdx (host::runtime.block)

@@ -8,6 +8,22 @@ const CANARY: usize = 1024;
 /// As f32 and f64 it is NaN, as u32 the largest number.
 const POISON: u8 = 0xff;
 
+/// What stands before and behind buffers: NaN too, but in each place another one, so that what is read beyond one end
+/// and written beyond another shows.
+fn canary(address: usize) -> u32 {
+    let place = (address / 4).wrapping_mul(0x9e37_79b1);
+    0xffff_0000 | (place >> 8 & 0xfffe) as u32
+}
+
+/// The words of what stands before and behind a buffer: `CANARY` bytes before and at least as many behind, from its last
+/// whole word on.
+fn canaries(address: u64, bytes: usize) -> impl Iterator<Item = *mut u32> {
+    let start = address as usize;
+    let before = (start - CANARY..start).step_by(4);
+    let behind = (start + bytes.next_multiple_of(4)..start + bytes + CANARY - 4).step_by(4);
+    before.chain(behind).map(|place| place as *mut u32)
+}
+
 /// Every buffer that is in use.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
@@ -31,6 +47,10 @@ impl Watched {
             start.write_bytes(POISON, layout.size());
             start.add(CANARY)
         };
+        for word in canaries(start as u64, bytes) {
+            // SAFETY: it lies in what was allocated, and is aligned as that is.
+            unsafe { word.write(canary(word as usize)) };
+        }
         self.buffers.insert(start as u64, bytes);
         start as u64
     }
@@ -58,17 +78,10 @@ impl Watched {
     /// Refuses a write beyond a buffer's ends.
     pub(super) fn check(&self) -> Result<(), String> {
         for (&address, &bytes) in &self.buffers {
-            // SAFETY: the canaries are part of what `alloc` made, and nothing writes them but a faulty kernel.
-            let (before, behind) = unsafe {
-                let start = (address as *const u8).sub(CANARY);
-                let behind = (address as *const u8).add(bytes);
-                (
-                    std::slice::from_raw_parts(start, CANARY),
-                    std::slice::from_raw_parts(behind, CANARY),
-                )
-            };
-            for (place, canary) in [("before", before), ("behind", behind)] {
-                if canary.iter().any(|&byte| byte != POISON) {
+            for word in canaries(address, bytes) {
+                // SAFETY: the canaries are part of what `alloc` made, and nothing writes them but a faulty kernel.
+                if unsafe { word.read() } != canary(word as usize) {
+                    let place = if (word as u64) < address { "before" } else { "behind" };
                     return Err(format!("something was written {place} a buffer of {bytes} bytes"));
                 }
             }

@@ -9,14 +9,15 @@ mod memory;
 #[cfg(test)]
 mod tests;
 
-use crate::driver::{Argument, Driver, Launch, Packed, Replay};
-use crate::source::Source;
+use crate::driver::{Driver, Launch, Packed, Replay};
+use crate::recording::Step;
+use crate::source::{FOREIGN, Source};
 use crate::{Cuda, compile};
 use belamy_tensor::DeviceId;
 use belamy_tensor::kernel::KernelId;
 use libloading::Library;
 use memory::Watched;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, c_char, c_uint, c_void};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -45,7 +46,52 @@ pub fn open(folder: &Path, flags: &[&str]) -> Result<Cuda, String> {
         return Err(format!("there is no C++ compiler `{}`: set CXX to one", compiler()));
     }
     std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    Ok(Cuda::new(Arc::new(Host::new(folder, flags))))
+    Ok(Cuda::new(Arc::new(Host::new(folder, flags, None))))
+}
+
+/// The names of entry points that were run, and how often.
+pub type Entries = Arc<Mutex<BTreeMap<String, u32>>>;
+
+/// As [`open`], and where entry points are noted when they are run: for tests that none is left out.
+pub fn open_noting(folder: &Path) -> Result<(Cuda, Entries), String> {
+    open(folder, &[])?;
+    let host = Host::new(folder, &[], None);
+    let entries = Arc::clone(&host.0.entries);
+    Ok((Cuda::new(Arc::new(host)), entries))
+}
+
+/// A kernel's file, and the text that stands in its place.
+#[derive(Clone, Debug)]
+pub struct Replaced {
+    /// The file.
+    pub file: String,
+    /// The text.
+    pub text: String,
+}
+
+/// As [`open`], but that one of the kernels' files has another text: for tests that a wrong one is seen. The families
+/// named are compiled at once; their libraries are not kept.
+///
+/// Fails with what the compiler says when one of them is not valid.
+///
+/// # Safety
+///
+/// The text runs as it is, and what it reads or writes beyond its buffers is this process's memory: it must be right, or
+/// the process must be there for nothing else.
+pub unsafe fn open_with(
+    folder: &Path,
+    replaced: Replaced,
+    families: &[&str],
+) -> Result<Cuda, String> {
+    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let host = Host::new(folder, &[], Some(replaced));
+    for family in families {
+        let source = Source::of(family).ok_or_else(|| format!("there is no family {family}"))?;
+        if let Some(Err(message)) = host.load(source).get() {
+            return Err(message.clone());
+        }
+    }
+    Ok(Cuda::new(Arc::new(host)))
 }
 
 /// The offsets that the compiled family gives the fields of a kernel's parameter struct, and the struct's size; in
@@ -53,7 +99,7 @@ pub fn open(folder: &Path, flags: &[&str]) -> Result<Cuda, String> {
 pub fn struct_layout(folder: &Path, kernel: KernelId) -> Result<Vec<u32>, String> {
     let source = Source::of(kernel.family());
     let source = source.ok_or_else(|| format!("there is no family {}", kernel.family()))?;
-    let library = build(folder, source, &[])?;
+    let library = build(folder, source, &[], None)?;
     let name = format!("layout_{}\0", kernel.name());
     // SAFETY: the text declares an array of this name and type, one word for each field and one for the size.
     let words = unsafe { library.get::<*const c_uint>(name.as_bytes()) };
@@ -78,9 +124,11 @@ struct Host(Arc<Inner>);
 struct Inner {
     folder: PathBuf,
     flags: Vec<String>,
+    replaced: Option<Replaced>,
     libraries: Mutex<HashMap<&'static str, Loaded>>,
+    /// Entry points that were run.
+    entries: Entries,
     memory: Mutex<Watched>,
-    launches: AtomicU32,
     recording: Mutex<Option<Recorded>>,
 }
 
@@ -92,35 +140,20 @@ struct Recorded {
     freed: Vec<u64>,
 }
 
-#[derive(Debug)]
-enum Step {
-    Launch {
-        family: &'static str,
-        entry: String,
-        blocks: u32,
-        threads: u32,
-        arguments: Vec<Argument>,
-    },
-    Copy {
-        from: u64,
-        to: u64,
-        bytes: usize,
-    },
-    Fill {
-        address: u64,
-        word: u32,
-        count: usize,
-    },
-}
-
 /// A family's text for the C++ compiler.
-fn text(source: &Source) -> String {
+fn text(source: &Source, replaced: Option<&Replaced>) -> String {
     let mut text = HOST.to_string();
     for entry in source.entries() {
         // Names such as `select` are taken by the system's headers.
         let _ = writeln!(text, "#define {entry} kernel_{entry}");
     }
-    text.push_str(&source.text());
+    let own = source.text();
+    let part = |replaced: &&Replaced| source.parts.iter().find(|(file, _)| *file == replaced.file);
+    match replaced.and_then(|replaced| part(&replaced).map(|(_, before)| (before, &replaced.text)))
+    {
+        Some((before, by)) => text.push_str(&own.replacen(before, by, 1)),
+        None => text.push_str(&own),
+    }
     text.push_str("#line 1 \"entries\"\n");
     for entry in source.entries() {
         let _ =
@@ -143,8 +176,18 @@ fn text(source: &Source) -> String {
     text
 }
 
+/// What a text that may be wrong, and is run but a few times, is compiled with: an index beyond an array in
+/// registers and an address that four numbers at once must not have end the process.
+const DISTRUSTED: [&str; 4] =
+    ["-w", "-O1", "-fsanitize=bounds,alignment", "-fsanitize-undefined-trap-on-error"];
+
 /// Compiles a family, unless that was done before, and loads it.
-fn build(folder: &Path, source: &Source, more: &[String]) -> Result<Library, String> {
+fn build(
+    folder: &Path,
+    source: &Source,
+    more: &[String],
+    replaced: Option<&Replaced>,
+) -> Result<Library, String> {
     let family = source.family;
     let flags = [
         "-x",
@@ -162,7 +205,10 @@ fn build(folder: &Path, source: &Source, more: &[String]) -> Result<Library, Str
         "-Wno-unknown-pragmas",
         "-Wno-unused-function",
     ];
-    let text = text(source);
+    let replaced =
+        replaced.filter(|replaced| source.parts.iter().any(|(file, _)| *file == replaced.file));
+    let is_distrusted = replaced.is_some() || family == FOREIGN;
+    let text = text(source, replaced);
     let key = compile::key(&[&compiler(), &flags.join(" "), &more.join(" "), &text]);
     let path = folder.join(format!("{family}-{key}.so"));
     if !path.is_file() {
@@ -175,30 +221,41 @@ fn build(folder: &Path, source: &Source, more: &[String]) -> Result<Library, Str
         let output = Command::new(compiler())
             .args(flags)
             .args(more)
+            .args(if is_distrusted { &DISTRUSTED[..] } else { &[] })
             .arg(&unit)
             .arg("-o")
             .arg(&made)
             .output();
         let output = output.map_err(|error| format!("{}: {error}", compiler()))?;
         if !output.status.success() {
+            if is_distrusted {
+                let _ = std::fs::remove_file(unit);
+            }
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
         // Under its own name only when whole: others may be looking.
         std::fs::rename(&made, &path).map_err(|error| format!("{}: {error}", path.display()))?;
         let _ = std::fs::remove_file(unit);
     }
-    // SAFETY: the library was made of this crate's texts; it runs no code when it is loaded.
-    unsafe { Library::new(&path) }.map_err(|error| format!("{}: {error}", path.display()))
+    // SAFETY: the library was made of this crate's texts, or of one that somebody vouched for; it runs no code when it is
+    // loaded.
+    let library = unsafe { Library::new(&path) };
+    if replaced.is_some() {
+        // Nobody will ask for it again.
+        let _ = std::fs::remove_file(&path);
+    }
+    library.map_err(|error| format!("{}: {error}", path.display()))
 }
 
 impl Host {
-    fn new(folder: &Path, flags: &[&str]) -> Host {
+    fn new(folder: &Path, flags: &[&str], replaced: Option<Replaced>) -> Host {
         Host(Arc::new(Inner {
             folder: folder.to_path_buf(),
             flags: flags.iter().map(|flag| flag.to_string()).collect(),
+            replaced,
             libraries: Mutex::default(),
+            entries: Arc::default(),
             memory: Mutex::default(),
-            launches: AtomicU32::new(0),
             recording: Mutex::default(),
         }))
     }
@@ -210,7 +267,8 @@ impl Host {
             let mut libraries = libraries.unwrap_or_else(PoisonError::into_inner);
             Arc::clone(libraries.entry(source.family).or_default())
         };
-        cell.get_or_init(|| build(&self.0.folder, source, &self.0.flags));
+        let Inner { folder, flags, replaced, .. } = &*self.0;
+        cell.get_or_init(|| build(folder, source, flags, replaced.as_ref()));
         cell
     }
 
@@ -233,9 +291,15 @@ impl Host {
     fn run(&self, loaded: &Loaded, launch: &Launch<'_>) -> Result<(), String> {
         let library = match loaded.get() {
             Some(Ok(library)) => library,
-            Some(Err(message)) => return Err(format!("{}.cu: {message}", launch.family)),
-            None => return Err(format!("{}.cu was not built", launch.family)),
+            Some(Err(message)) => return Err(format!("{}.cu: {message}", launch.source.family)),
+            None => return Err(format!("{}.cu was not built", launch.source.family)),
         };
+        let mut entries = self.0.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of a kernel every other launch runs its blocks in the other order, whatever is launched in between.
+        let launches = entries.entry(launch.entry.to_owned()).or_default();
+        let seed = *launches;
+        *launches = launches.wrapping_add(1);
+        drop(entries);
         let name = format!("launch_{}\0", launch.entry);
         // SAFETY: the text defines each `launch_..` by one macro, with this signature.
         let entry = unsafe { library.get::<Entry>(name.as_bytes()) };
@@ -243,7 +307,6 @@ impl Host {
         let mut packed = Packed::new(launch.arguments);
         let mut pointers = packed.pointers();
         let mut message = [0 as c_char; 256];
-        let seed = self.0.launches.fetch_add(1, Ordering::Relaxed);
         // SAFETY: the arguments' number is checked by the callee, their sizes by the test of struct layouts; buffers
         // live until the call returns, because it runs the kernel to its end.
         let failed = unsafe {
@@ -268,6 +331,10 @@ impl Host {
 impl Driver for Host {
     fn id(&self) -> DeviceId {
         DeviceId { name: "cuda-shim", index: 0 }
+    }
+
+    fn has_warpgroups(&self) -> bool {
+        true
     }
 
     fn alloc(&self, bytes: usize) -> Result<u64, String> {
@@ -324,18 +391,17 @@ impl Driver for Host {
 
     fn launch(&self, launch: &Launch<'_>) -> Result<(), String> {
         if let Some(recorded) = &mut *self.recording() {
-            recorded.steps.push(Step::Launch {
-                family: launch.family,
-                entry: launch.entry.to_string(),
-                blocks: launch.blocks,
-                threads: launch.threads,
-                arguments: launch.arguments.to_vec(),
-            });
+            recorded.steps.push(launch.noted());
             return Ok(());
         }
-        let source = Source::of(launch.family);
-        let source = source.ok_or_else(|| format!("there is no family {}", launch.family))?;
-        self.run(&self.load(source), launch)
+        self.run(&self.load(launch.source), launch)
+    }
+
+    fn prepare(&self, source: &'static Source) -> Result<(), String> {
+        match self.load(source).get() {
+            Some(Err(message)) => Err(message.clone()),
+            _ => Ok(()),
+        }
     }
 
     fn synchronize(&self) -> Result<(), String> {
@@ -348,8 +414,12 @@ impl Driver for Host {
         Ok(())
     }
 
-    fn end_capture(&self) -> Result<Box<dyn Replay>, String> {
-        let recorded = self.recording().take().ok_or("no step is being recorded")?;
+    fn end_capture(
+        &self,
+        finish: &mut dyn FnMut(&mut Vec<Step>),
+    ) -> Result<Box<dyn Replay>, String> {
+        let mut recorded = self.recording().take().ok_or("no step is being recorded")?;
+        finish(&mut recorded.steps);
         Ok(Box::new(Steps { host: self.clone(), recorded }))
     }
 }
@@ -367,12 +437,13 @@ impl Replay for Steps {
             match step {
                 Step::Copy { from, to, bytes } => self.host.copy(*from, *to, *bytes)?,
                 Step::Fill { address, word, count } => self.host.fill(*address, *word, *count)?,
-                Step::Launch { family, entry, blocks, threads, arguments } => {
+                Step::Launch { source, entry, blocks, threads, shared, arguments } => {
                     self.host.launch(&Launch {
-                        family,
+                        source,
                         entry,
                         blocks: *blocks,
                         threads: *threads,
+                        shared: *shared,
                         arguments,
                     })?;
                 }

@@ -1,6 +1,7 @@
 //! The judge judged: kernels with the faults that the shim is there to see.
 
 use super::*;
+use crate::driver::Argument;
 
 const FAULTY: &str = r#"
 extern "C" __global__ void faulty_copy(unsigned len, const float* x, float* y)
@@ -57,18 +58,19 @@ fn host() -> Option<Host> {
     }
     let folder = std::env::temp_dir().join(format!("belamy-shim-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    Some(Host::new(&folder, &[]))
+    Some(Host::new(&folder, &[], None))
 }
 
-fn faulty() -> Source {
+fn faulty() -> &'static Source {
     let common = Source::of("concat").unwrap().parts[0];
     let parts: &'static [_] = vec![common, ("faulty.cu", FAULTY)].leak();
-    Source { family: "faulty", parts }
+    Box::leak(Box::new(Source { family: "faulty", parts }))
 }
 
 fn launch(host: &Host, entry: &str, threads: u32, arguments: &[Argument]) -> Result<(), String> {
-    let loaded = host.load(&faulty());
-    host.run(&loaded, &Launch { family: "faulty", entry, blocks: 1, threads, arguments })
+    let source = faulty();
+    let loaded = host.load(source);
+    host.run(&loaded, &Launch { source, entry, blocks: 1, threads, shared: 0, arguments })
 }
 
 fn floats(host: &Host, address: u64, count: usize) -> Vec<f32> {

@@ -1,15 +1,21 @@
 //! What the tests of the shim and of a GPU share.
 
+#![allow(dead_code, reason = "each test file uses a part")]
+
+mod products;
+mod rounding;
+
+#[allow(unused_imports, reason = "each test file uses a part")]
+pub(crate) use products::{large_cases, tensor_cases, tensor_cores};
+
 use belamy_cuda::Cuda;
 use belamy_cuda::driver::Counters;
 use belamy_gan::batches::DeviceBatches;
 use belamy_gan::{Pair, Recipe, source};
 use belamy_nn::schedule::Schedule;
-use belamy_tensor::ops::conv2d::{Window, conv2d, conv2d_grad_input, conv2d_grad_weight};
-use belamy_tensor::ops::matmul::matmul;
 use belamy_tensor::{Backend, DType, Device, Graph, Result, Tensor, grad};
-use belamy_tests::plan::Subject;
-use belamy_tests::{Case, Domain, Mode, Report};
+use belamy_tests::plan::{Subject, run};
+use belamy_tests::{Case, Mode, Report, ops};
 use std::io::Write;
 
 /// What is compared on a device without f64.
@@ -28,6 +34,17 @@ pub(crate) fn skip(test: &str, name: &str, why: &str) {
     say(&format!("skipped: {test} ({name}: {why})"));
 }
 
+/// The first GPU, if there is one.
+pub(crate) fn gpu(test: &str) -> Option<Cuda> {
+    match belamy_cuda::open(0) {
+        Ok(cuda) => Some(cuda),
+        Err(why) => {
+            skip(test, "cuda", &why);
+            None
+        }
+    }
+}
+
 pub(crate) fn subject(cuda: Cuda) -> Subject {
     Subject { device: Device::new(cuda), dtypes: vec![DType::F32], threaded: false }
 }
@@ -38,66 +55,26 @@ pub(crate) fn assert_clean(title: &str, report: &Report) {
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// A product of these extents, as a case.
-fn product(m: usize, n: usize, k: usize, transpose_a: bool, transpose_b: bool) -> Case {
-    let a = if transpose_a { [k, m] } else { [m, k] };
-    let b = if transpose_b { [n, k] } else { [k, n] };
-    let variant = format!("{m} {n} {k} {transpose_a} {transpose_b}");
-    Case::new("matmul", variant, move |t: &[Tensor]| matmul(&t[0], &t[1], transpose_a, transpose_b))
-        .input(&a, Domain::Normal)
-        .input(&b, Domain::Normal)
-        .absolute(k)
-}
-
-/// A convolution of an image `[n, side, side, c]` with `o` kernels of `k` × `k`, its three slots as cases.
-fn convolution(image: [usize; 3], o: usize, k: usize, window: Window) -> [Case; 3] {
-    let [n, side, c] = image;
-    let [oh, ow] = window.output(&[side, side], &[k, k]).unwrap();
-    let (x, w) = ([n, side, side, c], [o, k, k, c / window.groups]);
-    let g = [n, oh, ow, o];
-    let variant = format!("{image:?} {o} {k} {}", window.stride.0);
-    let case = |op, build: fn(&[Tensor], [usize; 2], Window) -> Result<Tensor>, sides, terms| {
-        Case::new(op, variant.clone(), move |t| build(t, sides, window)).absolute(terms)
-    };
-    [
-        case("conv2d", |t, _, window| conv2d(&t[0], &t[1], window), [0; 2], k * k * c)
-            .input(&x, Domain::Normal)
-            .input(&w, Domain::Normal),
-        case(
-            "conv2d_grad_input",
-            |t, sides, window| conv2d_grad_input(&t[0], &t[1], sides, window),
-            [side; 2],
-            k * k * o,
-        )
-        .input(&g, Domain::Normal)
-        .input(&w, Domain::Normal),
-        case(
-            "conv2d_grad_weight",
-            |t, sides, window| conv2d_grad_weight(&t[0], &t[1], sides, window),
-            [k; 2],
-            n * oh * ow,
-        )
-        .input(&x, Domain::Normal)
-        .input(&g, Domain::Normal),
-    ]
-}
-
-/// Products and convolutions whose tiles are 128 wide, or whose depth is split over blocks.
-pub(crate) fn large_cases() -> Vec<Case> {
-    let mut cases = Vec::new();
-    for (transpose_a, transpose_b) in [(false, false), (false, true), (true, false), (true, true)] {
-        // Tiles of 128, with ragged edges in each direction and lanes that are and are not multiples of four.
-        cases.push(product(1540, 1400, 20, transpose_a, transpose_b));
-        cases.push(product(1539, 1401, 19, transpose_a, transpose_b));
-        // One tile, its depth shared by four blocks, the last of them with less.
-        cases.push(product(33, 29, 1030, transpose_a, transpose_b));
+/// Products of tensor cores, with warpgroups and without, beside the oracle's of operands that were rounded before: the
+/// case table's, and those of shapes drawn by `seed`. Then products of numbers that need no rounding, in all tiles.
+pub(crate) fn check_tensor_cores(cuda: &Cuda, seed: u64) {
+    let products = ["matmul", "conv2d", "conv2d_grad_input", "conv2d_grad_weight"];
+    let mut cases = ops::all_cases();
+    cases.retain(|case| products.contains(&case.op) && !case.large);
+    cases.extend(ops::conv2d::sampled(seed, 24));
+    cases.extend(ops::matmul::sampled(seed, 24));
+    let modes = [Mode::Parity];
+    for (name, cuda, precision) in tensor_cores(cuda) {
+        // Warpgroups take convolutions alone.
+        let taken = |case: &Case| case.op != "matmul" || !name.contains("warpgroups");
+        let cases: Vec<Case> = cases.iter().filter(|case| taken(case)).cloned().collect();
+        let short: Vec<Case> = tensor_cases().into_iter().filter(taken).collect();
+        let oracle = Device::new(rounding::rounding(belamy_cpu::oracle(), precision));
+        let report = run(&cases, &subject(cuda.clone()), &oracle, &modes);
+        assert_clean(&format!("products of rounded operands in {name}"), &report);
+        let report = run(&short, &subject(cuda), &belamy_cpu::oracle(), &modes);
+        assert_clean(&format!("products of short numbers in {name}"), &report);
     }
-    // Convolutions whose forward pass, gradient of the input (in four phases) and gradient of the weights, in this
-    // order, have tiles of 128.
-    cases.extend(convolution([2, 93, 3], 72, 2, Window::default()));
-    cases.extend(convolution([1, 130, 72], 3, 4, Window::new(2, 1)));
-    cases.extend(convolution([1, 5, 528], 132, 4, Window::default()));
-    cases
 }
 
 /// One step of a small model: a product, its gradient, Adam. Returns the new parameter, moments and counter.

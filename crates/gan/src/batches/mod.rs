@@ -189,17 +189,9 @@ impl Batches for DeviceBatches {
     }
 
     fn noise(&mut self, cx: &mut Context) -> Result<Batch> {
-        let (batch, latent) = (self.batch, self.latent);
-        let samples = normal_noise(batch, latent, self.dtype, cx)?;
-        let labels = match self.classes {
-            0 => None,
-            classes => {
-                let key = cx.next_key();
-                Some(random::integers([batch], classes as u32, key, cx.counter())?)
-            }
-        };
-        debug_assert!(samples.device().is(&self.device));
-        Ok(Batch { samples, labels })
+        let noise = labelled_noise(self.batch, self.latent, self.classes, self.dtype, cx)?;
+        debug_assert!(noise.samples.device().is(&self.device));
+        Ok(noise)
     }
 
     fn count(&self) -> Option<usize> {
@@ -208,6 +200,25 @@ impl Batches for DeviceBatches {
             Real::Samples { count, .. } => Some(*count),
         }
     }
+}
+
+/// Standard normal noise `[batch, latent]`, and labels drawn evenly where there are classes.
+pub fn labelled_noise(
+    batch: usize,
+    latent: usize,
+    classes: usize,
+    dtype: DType,
+    cx: &mut Context,
+) -> Result<Batch> {
+    let samples = normal_noise(batch, latent, dtype, cx)?;
+    let labels = match classes {
+        0 => None,
+        classes => {
+            let key = cx.next_key();
+            Some(random::integers([batch], classes as u32, key, cx.counter())?)
+        }
+    };
+    Ok(Batch { samples, labels })
 }
 
 /// Standard normal noise `[batch, latent]`.

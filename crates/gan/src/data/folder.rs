@@ -30,6 +30,19 @@ impl Place {
             }
         }
     }
+
+    /// The name of the folder that it lies in, and its own without the ending; not quite what they are where they are
+    /// no Unicode.
+    pub fn folder_and_name(&self) -> [String; 2] {
+        let path = match self {
+            Place::File(path) => path.as_path(),
+            Place::Member(_, member) => Path::new(&member.name),
+        };
+        let text = |name: Option<&std::ffi::OsStr>| {
+            name.map_or(String::new(), |name| name.to_string_lossy().into_owned())
+        };
+        [text(path.parent().and_then(Path::file_name)), text(path.file_stem())]
+    }
 }
 
 /// The images of a folder or a zip archive as `[n, side, side, channels]`, with 1 channel (grey) or 3 (RGB).

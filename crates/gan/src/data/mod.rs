@@ -5,6 +5,7 @@
 //! | [`mnist`], [`idx`] | the embedded digits; idx files |
 //! | [`cifar`] | CIFAR-10's binary batches |
 //! | [`folder`], [`archive`], [`image`] | folders and zip archives of PNG, JPEG and PPM images |
+//! | [`held_out`] | labelled images in two parts, to learn from and to be tested on |
 //! | [`synthetic`] | points on a sine, images of lines, from a seed |
 //! | [`two`] | images of two kinds: side by side, in two folders, grey and coloured, small and large, made from a seed |
 //! | [`shapes`] | circles, rectangles and squares, from a seed |
@@ -14,6 +15,7 @@ pub mod archive;
 pub mod bicubic;
 pub mod cifar;
 pub mod folder;
+pub mod held_out;
 pub mod idx;
 pub mod image;
 pub mod mnist;

@@ -103,6 +103,11 @@ impl Ensemble {
         &self.players
     }
 
+    /// The same, to be changed.
+    pub fn players_mut(&mut self) -> &mut [Player] {
+        &mut self.players
+    }
+
     fn round(&self, looking: bool) -> Result<Round> {
         let cx = Context::train(self.seed, self.step as u32, 0, &self.device)?;
         Ok(Round::new(cx, looking))
@@ -166,7 +171,7 @@ impl Ensemble {
         let made = if as_trained {
             one_by_one(&player.network, images, self.seed, &self.device)
         } else {
-            let mut cx = Context::evaluate(self.seed, &self.device)?;
+            let mut cx = Context::evaluate(self.seed, 0, &self.device)?;
             player.network.forward(images, None, &mut cx).map_err(Error::from)
         };
         if let Some(average) = &mut player.average {
@@ -185,13 +190,19 @@ impl Measures {
         parts: Vec<(&'static str, Tensor)>,
     ) -> Measures {
         let (loss_d, loss_g) = (loss_d.detach(), loss_g.detach());
-        Measures { loss_d, loss_g, answers: Some(answers), parts }
+        Measures { loss_d, loss_g, answers: Some(answers), parts, gradient_norms: None }
     }
 
     /// What a step of a generator alone measured.
     fn without_game(loss_g: &Tensor, parts: Vec<(&'static str, Tensor)>) -> Result<Measures> {
         let loss_g = loss_g.detach();
-        Ok(Measures { loss_d: loss_g.zeros_like()?, loss_g, answers: None, parts })
+        Ok(Measures {
+            loss_d: loss_g.zeros_like()?,
+            loss_g,
+            answers: None,
+            parts,
+            gradient_norms: None,
+        })
     }
 }
 

@@ -15,6 +15,7 @@ fn verdict(convention: LossConvention, lines: &[[f64; 5]]) -> Health {
             accuracy_real: Some(real),
             accuracy_fake: Some(fake),
             variety: None,
+            gradient_norm: None,
         });
     }
     monitor.health()
@@ -75,6 +76,27 @@ fn the_lines_have_a_discriminator_that_is_too_strong_from_the_third_line_on() {
         monitor.push(Reading { step, accuracy_real, accuracy_fake, ..Reading::default() });
     }
     assert_eq!(monitor.health().verdict, Verdict::DiscriminatorTooStrong);
+}
+
+#[test]
+fn large_gradients_are_told_where_losses_look_well() {
+    let judged = |game: Game, norm: f64| {
+        let mut monitor = Monitor::new(game);
+        for step in 2..8 {
+            let (loss_d, loss_g) = (Some(0.6), Some(0.8));
+            let gradient_norm = Some(if step == 3 { 1e6 } else { norm });
+            monitor.push(Reading { step, loss_d, loss_g, gradient_norm, ..Reading::default() });
+        }
+        monitor.health()
+    };
+    let game = Game::plain(LossConvention::Mean);
+    // One large gradient among many is no matter.
+    assert_eq!(judged(game, 99.0).verdict, Verdict::Balanced);
+    let health = judged(game, 312.0);
+    assert_eq!(health.verdict, Verdict::Diverged);
+    assert!(health.why.contains("312") && health.hack.contains("clip_norm"), "{health:?}");
+    // Of other objectives nobody knows what is large.
+    assert_ne!(judged(Game { cross_entropy: false, ..game }, 312.0).verdict, Verdict::Diverged);
 }
 
 /// Wolter, gan_generate_letters_failing: G's loss peaks at 36 in iteration 2,300, and the run ends at D 0.137, G 2.59 (the
@@ -185,4 +207,13 @@ fn variety_tells_one_image_from_many() {
         (0..50 * 784).map(|place| image[place % 784] + (place * 31 % 17) as f32 / 100.0).collect();
     assert!(share(&noisy) < 0.3, "{}", share(&noisy));
     assert!(relative_variety(real, image, 784).is_err());
+}
+
+#[test]
+fn a_generator_that_is_trained_alone_fools_nobody() {
+    let mut monitor = Monitor::new(Game::plain(LossConvention::Mean));
+    for step in (20..=200).step_by(20) {
+        monitor.push(Reading { step, loss_g: Some(0.01), ..Reading::default() });
+    }
+    assert_eq!(monitor.health().verdict, Verdict::TooEarly);
 }

@@ -51,10 +51,10 @@ pub fn judge(verdicts: &[Option<Verdict>]) -> Result<DigitsCard> {
     let (mut counts, mut confident_counts) = ([0; CLASSES], [0; CLASSES]);
     let mut sum = 0.0;
     for verdict in verdicts.iter().flatten() {
-        counts[verdict.digit] += 1;
+        counts[verdict.class] += 1;
         sum += verdict.confidence;
         if verdict.confidence > CONFIDENT {
-            confident_counts[verdict.digit] += 1;
+            confident_counts[verdict.class] += 1;
         }
     }
     let confident: usize = confident_counts.iter().sum();
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn verdicts(of: &[(usize, f64, usize)]) -> Vec<Option<Verdict>> {
-        let repeat = |&(digit, confidence, count)| vec![Some(Verdict { digit, confidence }); count];
+        let repeat = |&(class, confidence, count)| vec![Some(Verdict { class, confidence }); count];
         of.iter().flat_map(repeat).collect()
     }
 
@@ -146,7 +146,7 @@ mod tests {
     fn nothing_confident_and_nothing_finite_are_said_so() {
         let card = judge(&verdicts(&[(0, 0.2, 10)])).unwrap();
         assert_eq!((card.confident, card.covered, card.entropy), (0, 0, 0.0));
-        let card = judge(&[None, Some(Verdict { digit: 2, confidence: 1.0 })]).unwrap();
+        let card = judge(&[None, Some(Verdict { class: 2, confidence: 1.0 })]).unwrap();
         assert_eq!((card.not_finite, card.mean_confidence, card.confident), (1, 0.5, 1));
         assert!(judge(&[]).is_err());
     }

@@ -21,6 +21,16 @@ fn label_plane(builder: Builder<'_>, classes: usize, side: usize) -> Result<Buil
         .join()
 }
 
+/// Tells a discriminator the label, unless it is to name it.
+fn told<'a>(builder: Builder<'a>, sizes: &Sizes, side: usize) -> Result<Builder<'a>> {
+    if sizes.auxiliary { Ok(builder) } else { label_plane(builder, sizes.classes, side) }
+}
+
+/// A discriminator's answers: whether a sample is real, then a logit for each class if it is to name it.
+fn answers(sizes: &Sizes) -> usize {
+    1 + if sizes.auxiliary { sizes.classes } else { 0 }
+}
+
 /// One channel of `side`², which 4 divides: 32 in the lecture, 28 for digits.
 pub(super) fn grey_generator(builder: Builder<'_>, classes: usize, side: usize) -> Result<Network> {
     let builder = keras_stem(builder, side / 4)?;
@@ -36,14 +46,14 @@ pub(super) fn grey_generator(builder: Builder<'_>, classes: usize, side: usize) 
 }
 
 pub(super) fn grey_discriminator(builder: Builder<'_>, sizes: &Sizes) -> Result<Network> {
-    let mut builder = label_plane(builder, sizes.classes, sizes.side)?;
+    let mut builder = told(builder, sizes, sizes.side)?;
     for channels in [64, 128] {
         builder = builder
             .conv2d(channels, 5, 2, Padding::Same, GLOROT, ZERO)?
             .activation(KERAS_LEAKY)?
             .dropout(sizes.dropout)?;
     }
-    Ok(variety(builder, sizes)?.flatten()?.dense(1, GLOROT, ZERO)?.build())
+    Ok(variety(builder, sizes)?.flatten()?.dense(answers(sizes), GLOROT, ZERO)?.build())
 }
 
 pub(super) fn colour64_generator(builder: Builder<'_>, classes: usize) -> Result<Network> {
@@ -62,12 +72,12 @@ pub(super) fn colour64_generator(builder: Builder<'_>, classes: usize) -> Result
 }
 
 pub(super) fn colour64_discriminator(builder: Builder<'_>, sizes: &Sizes) -> Result<Network> {
-    let mut builder = label_plane(builder, sizes.classes, 64)?;
+    let mut builder = told(builder, sizes, 64)?;
     for channels in [64, 128] {
         builder = builder
             .conv2d(channels, 8, 2, Padding::Same, GLOROT, ZERO)?
             .activation(KERAS_LEAKY)?
             .dropout(sizes.dropout)?;
     }
-    Ok(variety(builder, sizes)?.flatten()?.dense(1, GLOROT, ZERO)?.build())
+    Ok(variety(builder, sizes)?.flatten()?.dense(answers(sizes), GLOROT, ZERO)?.build())
 }

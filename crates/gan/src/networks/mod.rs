@@ -102,6 +102,10 @@ pub struct Sizes {
     pub spectral_norm: bool,
     /// Samples in a group whose variety a discriminator of convolutions is told; 0 for none.
     pub minibatch_stddev: usize,
+    /// Whether a conditional discriminator names classes instead of being told them.
+    pub auxiliary: bool,
+    /// The rate of dropout behind the generator's hidden activations; 0 for none.
+    pub generator_dropout: f64,
 }
 
 /// How much larger the images of super-resolution become.
@@ -182,8 +186,12 @@ fn assemble(
     let named = |name: &str, key: u64, input: &[usize]| -> Result<Builder<'_>> {
         let builder = Builder::new(name, Shape::new(input)?, device, dtype, seed ^ key);
         let builder = if drawn { builder } else { builder.undrawn() };
-        let is_normal = sizes.spectral_norm && name.starts_with("discriminator");
-        Ok(if is_normal { builder.spectral_norm() } else { builder })
+        let is_generator = name.starts_with("generator");
+        match sizes.generator_dropout {
+            rate if rate > 0.0 && is_generator => builder.hidden_dropout(rate),
+            _ if sizes.spectral_norm && !is_generator => Ok(builder.spectral_norm()),
+            _ => Ok(builder),
+        }
     };
     let generator = |input: &[usize]| named("generator", 0, input);
     let discriminator = |input: &[usize]| named("discriminator", KEY, input);
@@ -203,7 +211,11 @@ fn assemble(
         ],
         System::LettersFailing => vec![
             perceptron::letters_generator(noise()?)?,
-            perceptron::letters_failing_discriminator(discriminator(&grey(28))?, dropout)?,
+            perceptron::letters_failing_discriminator(
+                discriminator(&grey(28))?,
+                discriminator_width,
+                dropout,
+            )?,
         ],
         System::LinesUpsample => vec![
             lines::lines_upsample_generator(noise()?)?,

@@ -36,9 +36,10 @@ pub(super) fn letters_generator(mut builder: Builder<'_>) -> Result<Network> {
 /// Two convolutions that keep the resolution and 58 million weights behind them, against a generator of 1.5 million.
 pub(super) fn letters_failing_discriminator(
     mut builder: Builder<'_>,
+    width: usize,
     dropout: f64,
 ) -> Result<Network> {
-    for channels in [64, 128] {
+    for channels in [width, 2 * width] {
         builder = builder
             .conv2d(channels, 3, 1, Padding::Zeros(0), GLOROT, ZERO)?
             .activation(Activation::LeakyRelu(0.2))?

@@ -190,6 +190,7 @@ fn sine() -> Recipe {
         generator_loss: GeneratorLoss::NonSaturating,
         loss_convention: LossConvention::Mean,
         average_decay: 0.0,
+        watch_gradients: false,
         mirror: false,
         jitter: 0,
         objective: Objective::default(),
@@ -330,6 +331,7 @@ fn letters_failing() -> Recipe {
         system: System::LettersFailing,
         source: Source::Mnist,
         range: ValueRange::Signed,
+        discriminator_width: 64,
         dropout: 0.2,
         batch: 16,
         steps: 10_000,
@@ -526,7 +528,9 @@ impl Recipe {
     pub fn presets(&self) -> &'static [&'static str] {
         match (self.system, self.source) {
             (System::LinesUpsample, Source::Lines)
-            | (System::MnistDcgan | System::CifarDcgan, _) => &["fixed"],
+            | (System::MnistDcgan | System::CifarDcgan, _)
+            | (System::LinesUpsample | System::ConditionalGrey, Source::Images)
+            | (System::ConditionalGrey, Source::Mnist) => &["fixed"],
             (System::Pix2pix | System::Cyclegan | System::Srgan, _) => &["narrow"],
             _ => &[],
         }
@@ -548,6 +552,18 @@ impl Recipe {
                 self.discriminator_optimizer = dcgan_adam(2e-4);
                 self.average_decay = 0.995;
                 self.batch = 64;
+            }
+            System::LinesUpsample | System::ConditionalGrey if self.source == Source::Images => {
+                self.generator_optimizer = dcgan_adam(2e-4);
+                self.discriminator_optimizer = dcgan_adam(2e-4);
+                self.average_decay = 0.99;
+            }
+            System::ConditionalGrey if self.source == Source::Mnist => {
+                self.generator_optimizer = dcgan_adam(4e-4);
+                self.discriminator_optimizer = dcgan_adam(4e-4);
+                self.average_decay = 0.99;
+                // 86 % of samples were the digit asked for after 2,500 steps; with dropout, 74 % after 2,000.
+                self.dropout = 0.0;
             }
             // The book's data end at 0, its generator's tanh at -1.
             System::CifarDcgan => self.range = ValueRange::Signed,

@@ -1,5 +1,6 @@
 //! Recipes: everything that decides a training run, as data.
 
+mod check;
 mod list;
 
 pub use list::{Entry, RECIPES};
@@ -175,9 +176,14 @@ pub struct Recipe {
     /// What keeps the discriminator smooth and the generator varied.
     #[serde(default)]
     pub regularizers: Regularizers,
-    /// How many images the discriminators' pools keep; 0 for none.
+    /// How many earlier fakes the discriminators' pools keep, to be shown again; 0 for none. For recipes whose generator takes
+    /// noise without labels, and for CycleGAN.
     #[serde(default)]
     pub pool: usize,
+    /// Measures the norms of both networks' gradients, and warns where they are large. For recipes whose generator takes
+    /// noise.
+    #[serde(default)]
+    pub watch_gradients: bool,
     /// Generator updates without a discriminator, before the game begins.
     #[serde(default)]
     pub pretraining_steps: u64,
@@ -186,9 +192,6 @@ pub struct Recipe {
     /// The discriminator's optimiser.
     pub discriminator_optimizer: Settings,
 }
-
-/// The largest decay of an optimiser's moments.
-const BELOW_ONE: f64 = 0.999_999_999;
 
 impl Recipe {
     /// The recipe of a name; an unknown one fails with the nearest that exists.
@@ -225,6 +228,8 @@ impl Recipe {
             blocks: self.blocks,
             spectral_norm: self.regularizers.spectral_norm,
             minibatch_stddev: self.regularizers.minibatch_stddev,
+            auxiliary: self.regularizers.auxiliary > 0.0,
+            generator_dropout: self.regularizers.generator_dropout,
         }
     }
 
@@ -260,7 +265,13 @@ impl Recipe {
         leaves("", &tree, &mut known);
         let names: Vec<&str> = known.iter().map(String::as_str).collect();
         let pointer = format!("/{}", key.replace('.', "/"));
-        let is_table = value.starts_with('{');
+        // `discriminator_optimizer.rule=sgd` stands for the table of that rule with its usual constants.
+        let rule = key.ends_with("_optimizer.rule").then(|| Rule::usual(value)).flatten();
+        if key.ends_with("_optimizer.rule") && rule.is_none() && !value.starts_with('{') {
+            let hint = "adam, sgd or rms_prop, or a whole table";
+            return Err(Error::recipe(format!("{key} wants {hint}, not {value:?}")));
+        }
+        let is_table = value.starts_with('{') || rule.is_some();
         let Some(place) = tree.pointer_mut(&pointer).filter(|place| place.is_object() == is_table)
         else {
             let hint = suggestion(key, names);
@@ -269,7 +280,11 @@ impl Recipe {
                 self.name
             )));
         };
-        *place = parsed(value, place).ok_or_else(|| {
+        let parsed = match rule {
+            Some(rule) => serde_json::to_value(rule).ok(),
+            None => parsed(value, place),
+        };
+        *place = parsed.ok_or_else(|| {
             let wanted = match place {
                 serde_json::Value::Bool(_) => "true or false",
                 serde_json::Value::Number(number) if number.is_u64() => {
@@ -282,7 +297,13 @@ impl Recipe {
             Error::recipe(format!("{key} wants {wanted}, not {value:?}"))
         })?;
         let changed: Recipe = serde_json::from_value(tree).map_err(|error| {
-            let hint = nearest_word(&error.to_string()).unwrap_or_default();
+            let hint = match key.strip_suffix(".kind") {
+                // Another kind has other fields.
+                Some(table) if error.to_string().contains("expected `") => {
+                    format!("; set the whole table: {table}={{kind = \"{value}\", ...}} with the fields that it expects")
+                }
+                _ => nearest_word(&error.to_string()).unwrap_or_default(),
+            };
             Error::recipe(format!("{key}={value}: {error}{hint}"))
         })?;
         changed.check()?;
@@ -299,177 +320,6 @@ impl Recipe {
             _ => side,
         };
         [[first, first, self.input_channels], [side, side, self.channels]]
-    }
-
-    /// Refuses values that no run could have.
-    pub fn check(&self) -> Result<()> {
-        let refuse = |what: &str| Err(Error::recipe(format!("recipe {}: {what}", self.name)));
-        let within = |value: f64, low: f64, high: f64| value >= low && value <= high;
-        if self.batch == 0 || self.batch > 1 << 20 {
-            return refuse("batch must be from 1 to 1048576");
-        }
-        if self.latent == 0 || self.latent > 1 << 20 {
-            return refuse("latent must be from 1 to 1048576");
-        }
-        if self.discriminator_steps == 0 || self.discriminator_steps > 1000 {
-            return refuse("discriminator_steps must be from 1 to 1000");
-        }
-        if self.steps == 0 || self.steps >= u64::from(u32::MAX) {
-            return refuse("steps must be from 1 to 4294967294");
-        }
-        if !within(self.dropout, 0.0, 0.99) {
-            return refuse("dropout must be from 0 to 0.99");
-        }
-        if !within(self.average_decay, 0.0, 0.999_999) {
-            return refuse("average_decay must be from 0 to 0.999999");
-        }
-        let Labels { real, fake, generator, noise, flip } = self.labels;
-        if ![real, fake, generator, flip].into_iter().all(|label| within(label, 0.0, 1.3))
-            || flip > 1.0
-        {
-            return refuse("labels must be from 0 to 1.3, and flip from 0 to 1");
-        }
-        if !within(noise, -1.0, 1.0) {
-            return refuse("labels.noise must be from -1 to 1");
-        }
-        let widths = [self.generator_width, self.discriminator_width];
-        let has_widths = self.system.translates()
-            || matches!(self.system, System::Dcgan64 | System::CifarDcgan | System::Faces);
-        if has_widths && !widths.iter().all(|width| (1..=4096).contains(width)) {
-            return refuse("generator_width and discriminator_width must be from 1 to 4096");
-        }
-        self.check_images()?;
-        self.check_regularizers()?;
-        self.check_optimizers()
-    }
-
-    /// The fields of systems that have several sizes of images, or make images from images.
-    fn check_images(&self) -> Result<()> {
-        let refuse = |what: &str| Err(Error::recipe(format!("recipe {}: {what}", self.name)));
-        let side = self.side;
-        match self.system {
-            System::Faces if side != 32 && side != 64 => return refuse("side must be 32 or 64"),
-            System::ConditionalGrey if side == 0 || !side.is_multiple_of(4) || side > 256 => {
-                return refuse("side must be a multiple of 4 from 4 to 256");
-            }
-            System::ConditionalGrey if self.classes == 0 => return refuse("classes must not be 0"),
-            System::Pix2pix if !side.is_power_of_two() || !(32..=1024).contains(&side) => {
-                return refuse("side must be a power of two from 32 to 1024");
-            }
-            System::Cyclegan if !(32..=1024).contains(&side) || !side.is_multiple_of(4) => {
-                return refuse("side must be a multiple of 4 from 32 to 1024");
-            }
-            System::Srgan if !(32..=1024).contains(&side) || !side.is_multiple_of(16) => {
-                return refuse("side must be a multiple of 16 from 32 to 1024");
-            }
-            _ => {}
-        }
-        if self.source.is_two() != self.system.translates() {
-            return refuse("its source does not yield what its system takes");
-        }
-        if self.source == Source::Cifar && self.class > 10 {
-            return refuse("class must be from 0 to 9, or 10 for all");
-        }
-        if !self.system.translates() {
-            return Ok(());
-        }
-        if ![self.input_channels, self.channels].iter().all(|channels| matches!(channels, 1 | 3)) {
-            return refuse("input_channels and channels must be 1 or 3");
-        }
-        if self.system == System::Srgan && self.input_channels != self.channels {
-            return refuse("input_channels and channels must be the same");
-        }
-        if self.system == System::Srgan && self.jitter != 0 {
-            return refuse("jitter must be 0: crops are taken when the data are read");
-        }
-        if self.jitter != 0 && !(side..=2 * side).contains(&self.jitter) {
-            return refuse("jitter must be 0, or from side to twice side");
-        }
-        if self.blocks > 256 {
-            return refuse("blocks must be from 0 to 256");
-        }
-        if self.pool > 10_000 {
-            return refuse("pool must be from 0 to 10000");
-        }
-        let Terms { adversarial, l1, cycle, identity, content } = self.terms;
-        let all = [adversarial, l1, cycle, identity, content];
-        if !all.iter().all(|term| (0.0..=1e6).contains(term)) {
-            return refuse("terms must be from 0 to 1000000");
-        }
-        Ok(())
-    }
-
-    fn check_regularizers(&self) -> Result<()> {
-        let refuse = |what: &str| Err(Error::recipe(format!("recipe {}: {what}", self.name)));
-        let own = &self.regularizers;
-        let strengths = [
-            own.gradient_penalty,
-            own.r1,
-            own.clip_weights,
-            own.instance_noise,
-            own.feature_matching,
-        ];
-        if !strengths.iter().all(|strength| (0.0..=1e6).contains(strength)) {
-            return refuse("regularizers must be from 0 to 1000000");
-        }
-        if own.penalty_every == 0 || own.minibatch_stddev > 1024 {
-            let what =
-                "regularizers.penalty_every must be 1 or more, minibatch_stddev 1024 or less";
-            return refuse(what);
-        }
-        if self.system.translates()
-            && (strengths.iter().any(|strength| *strength > 0.0)
-                || own.augment
-                || own.minibatch_stddev > 0)
-        {
-            return refuse("of the regularizers only spectral_norm is for systems that translate");
-        }
-        if (own.augment || own.minibatch_stddev > 0)
-            && matches!(self.system, System::Sine | System::MnistMlp | System::LettersFailing)
-        {
-            return refuse("augment and minibatch_stddev want a discriminator of convolutions");
-        }
-        Ok(())
-    }
-
-    fn check_optimizers(&self) -> Result<()> {
-        let optimizers = [
-            ("generator_optimizer", &self.generator_optimizer),
-            ("discriminator_optimizer", &self.discriminator_optimizer),
-        ];
-        for (optimizer, settings) in optimizers {
-            let mut limits = vec![
-                ("learning_rate", settings.learning_rate, f64::MAX),
-                ("clip_value", settings.clip_value, f64::MAX),
-                ("clip_norm", settings.clip_norm, f64::MAX),
-            ];
-            // A decay of 1 would never forget, and divide by 0.
-            match settings.rule {
-                Rule::Adam { beta_1, beta_2, epsilon, .. } => limits.extend([
-                    ("rule.beta_1", beta_1, BELOW_ONE),
-                    ("rule.beta_2", beta_2, BELOW_ONE),
-                    ("rule.epsilon", epsilon, 1.0),
-                ]),
-                Rule::RmsProp { rho, epsilon, .. } => {
-                    limits.extend([("rule.rho", rho, BELOW_ONE), ("rule.epsilon", epsilon, 1.0)]);
-                }
-                Rule::Sgd { momentum, .. } => limits.push(("rule.momentum", momentum, BELOW_ONE)),
-            }
-            for (name, value, most) in limits {
-                if !(0.0..=most).contains(&value) {
-                    let most = if most == f64::MAX {
-                        String::new()
-                    } else {
-                        format!(" and at most {most}")
-                    };
-                    return Err(Error::recipe(format!(
-                        "recipe {}: {optimizer}.{name} must be finite, at least 0{most}, not {value}",
-                        self.name
-                    )));
-                }
-            }
-        }
-        Ok(())
     }
 }
 
@@ -564,6 +414,33 @@ mod tests {
     }
 
     #[test]
+    fn every_setting_that_the_advice_names_is_one() {
+        let page = include_str!("../../../../docs/advice.md");
+        let words = page.split('`').skip(1).step_by(2);
+        let settings: Vec<&str> = words.filter(|word| word.contains('=')).collect();
+        assert!(settings.len() > 20, "{settings:?}");
+        for setting in settings {
+            let mut recipe = Recipe::named("mnist-dcgan").unwrap();
+            if setting.contains("auxiliary") {
+                recipe = Recipe::named("mnist-conditional").unwrap();
+            }
+            recipe.set(setting).unwrap_or_else(|error| panic!("{setting}: {error}"));
+        }
+    }
+
+    #[test]
+    fn a_rule_may_be_named_alone() {
+        let mut recipe = Recipe::named("dcgan64").unwrap();
+        let generator = recipe.generator_optimizer;
+        recipe.set("discriminator_optimizer.rule=sgd").unwrap();
+        let rule = Rule::Sgd { momentum: 0.0, nesterov: false };
+        assert_eq!(recipe.discriminator_optimizer.rule, rule);
+        assert_eq!(recipe.generator_optimizer, generator);
+        recipe.set("generator_optimizer.rule=adam").unwrap();
+        assert!(matches!(recipe.generator_optimizer.rule, Rule::Adam { beta_1: 0.9, .. }));
+    }
+
+    #[test]
     fn presets_are_whole_sets_of_fields() {
         let published = Recipe::named("lines-upsample").unwrap();
         let mut recipe = published.clone();
@@ -622,7 +499,7 @@ mod tests {
             ("labels.real=NaN", "a number"),
             ("generator_loss=minimaxi", "did you mean minimax?"),
             ("generator_optimizer.rule.beta_1=1", "at most 0.999999999"),
-            ("generator_optimizer.rule=sgd", "no field"),
+            ("generator_optimizer.rule=sdg", "adam, sgd or rms_prop"),
             ("generator_optimizer.rule={kind=sgd}", "a table"),
             ("generator_optimizer.rule={kind=\"sgd\"}", "momentum"),
             ("generator_optimizer.rule={kind=\"sgdd\"}", "did you mean sgd?"),

@@ -3,7 +3,11 @@
 use belamy_gan::data::image::Image;
 use belamy_gan::networks::System;
 use belamy_gan::recipe::{Recipe, Source};
+use belamy_gan::run::{Outcome, Plan, Run, Unobserved};
+use belamy_gan::source;
+use belamy_tensor::Device;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 /// Steps that every recipe is trained.
 pub(crate) const STEPS: u64 = 20;
@@ -26,6 +30,9 @@ pub(crate) fn small(name: &str) -> Recipe {
         || matches!(recipe.system, System::Dcgan64 | System::CifarDcgan | System::Faces);
     if is_sized {
         (recipe.generator_width, recipe.discriminator_width) = (2, 2);
+    }
+    if recipe.system == System::LettersFailing {
+        recipe.discriminator_width = 2;
     }
     if recipe.system.translates() {
         (recipe.side, recipe.blocks) = (32, recipe.blocks.min(1));
@@ -77,4 +84,24 @@ pub(crate) fn data(recipe: &Recipe, folder: &Path) -> Option<PathBuf> {
         }),
     }
     Some(folder.to_path_buf())
+}
+
+/// Trains a recipe on a device, in a folder of the device's own within `folder`; the lines of its log, one a step.
+#[allow(dead_code, reason = "each test program uses a part")]
+pub(crate) fn trained(
+    recipe: Recipe,
+    device: &Device,
+    folder: &Path,
+) -> belamy_gan::Result<Vec<serde_json::Value>> {
+    let steps = recipe.steps;
+    let path = data(&recipe, &folder.join("data"));
+    let material = source::material(&recipe, path.as_deref(), 1)?;
+    let mut plan = Plan::new(recipe, 1, device);
+    (plan.log_every, plan.sample_every, plan.checkpoint_every) = (1, 0, 0);
+    let out = folder.join(device.id().to_string().replace(':', "-"));
+    let mut run = Run::create(plan, &material, device, &out)?;
+    let outcome = run.train(&mut Unobserved, &AtomicBool::new(false))?;
+    assert_eq!(outcome, Outcome::Finished { step: steps });
+    let text = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+    Ok(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
 }

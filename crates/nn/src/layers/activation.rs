@@ -2,6 +2,7 @@
 
 use super::Placement;
 use crate::initializer::{Fans, Initializer};
+use crate::onnx::{Attribute, Graph, Value};
 use crate::{Context, Layer, Param};
 use belamy_tensor::{Result, Shape, Tensor};
 
@@ -54,6 +55,18 @@ impl Layer for Activation {
         }
     }
 
+    fn onnx(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
+        let name = match *self {
+            Activation::Relu => graph.node("Relu", &[x.name()], &[]),
+            Activation::LeakyRelu(slope) => {
+                graph.node("LeakyRelu", &[x.name()], &[("alpha", Attribute::Float(slope))])
+            }
+            Activation::Tanh => graph.node("Tanh", &[x.name()], &[]),
+            Activation::Sigmoid => graph.node("Sigmoid", &[x.name()], &[]),
+        };
+        Ok(x.made(name))
+    }
+
     fn output(&self, input: Shape) -> Result<Shape> {
         Ok(input)
     }
@@ -84,6 +97,11 @@ impl Layer for PRelu {
 
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
         x.relu()?.sub(&x.neg()?.relu()?.mul(&cx.read(&self.slope))?)
+    }
+
+    fn onnx(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
+        let slope = graph.param(&self.slope)?;
+        Ok(x.made(graph.node("PRelu", &[x.name(), &slope], &[])))
     }
 
     fn output(&self, input: Shape) -> Result<Shape> {

@@ -1,6 +1,7 @@
 //! Layers that hold layers: residual blocks and the skips of a U-Net.
 
 use crate::layer::{Named, run};
+use crate::onnx::{Graph, Value};
 use crate::{Context, Layer};
 use belamy_tensor::ops::concat::concat;
 use belamy_tensor::{Error, Result, Shape, Tensor};
@@ -69,6 +70,15 @@ impl Layer for Skip {
         self.joined(x, &run(&self.inside, x, cx, Some(observe))?)
     }
 
+    fn onnx(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
+        let made = graph.layers(&self.inside, x)?;
+        Ok(match self.join {
+            Join::Add => x.made(graph.node("Add", &[x.name(), made.name()], &[])),
+            Join::InputFirst => graph.joined(x, &made),
+            Join::InputLast => graph.joined(&made, x),
+        })
+    }
+
     fn inside(&self) -> &[Named] {
         &self.inside
     }
@@ -116,7 +126,7 @@ mod tests {
     fn made(join: Join) -> Vec<f64> {
         let device = belamy_cpu::oracle();
         let x = Tensor::from_slice(&[1.0f64, 3.0], [1, 2], &device).unwrap();
-        let mut cx = Context::evaluate(1, &device).unwrap();
+        let mut cx = Context::evaluate(1, 0, &device).unwrap();
         network(join, &device).forward(&x, None, &mut cx).unwrap().to_f64().unwrap()
     }
 
@@ -144,7 +154,7 @@ mod tests {
         ];
         assert_eq!(lines, expected);
         let x = Tensor::from_slice(&[1.0f64, 3.0], [1, 2], &device).unwrap();
-        let mut cx = Context::evaluate(1, &device).unwrap();
+        let mut cx = Context::evaluate(1, 0, &device).unwrap();
         let mut seen = Vec::new();
         network
             .forward_observed(&x, None, &mut cx, &mut |name, _| seen.push(name.to_owned()))

@@ -2,6 +2,7 @@
 
 use super::{Placement, SpectralNorm};
 use crate::initializer::{Fans, Initializer};
+use crate::onnx::{Attribute, Graph, Value};
 use crate::{Context, Layer, Param};
 use belamy_tensor::ops::conv2d::{Window, conv2d, conv2d_grad_input};
 use belamy_tensor::{Error, Result, Shape, Tensor};
@@ -64,6 +65,33 @@ impl Convolution {
             .map(|start| place.trainable("bias", [self.outputs], fans, start))
             .transpose()?;
         Ok((weight, bias))
+    }
+
+    /// A convolution's node, either kind's: the weight with channels first, then what both have.
+    fn onnx(
+        &self,
+        graph: &mut Graph,
+        x: &Value,
+        op: &str,
+        weight: &Tensor,
+        bias: &Option<Param>,
+        window: Window,
+        more: &[(&str, Attribute)],
+    ) -> Result<Value> {
+        // [O, K, K, I] to [O, I, K, K], and of a transposed one [I, K, K, O] to [I, O, K, K].
+        let weight = graph.constant(&weight.permute(&[0, 3, 1, 2])?)?;
+        let bias = bias.as_ref().map(|bias| graph.param(bias)).transpose()?;
+        let ((top, bottom), (left, right)) = window.padding;
+        let both = |(height, width): (usize, usize)| vec![height as i64, width as i64];
+        let pads = [top, left, bottom, right].map(|zeros| zeros as i64).to_vec();
+        let mut attributes = vec![
+            ("kernel_shape", Attribute::Integers(vec![self.kernel as i64; 2])),
+            ("strides", Attribute::Integers(both(window.stride))),
+            ("pads", Attribute::Integers(pads)),
+        ];
+        attributes.extend_from_slice(more);
+        let inputs: Vec<&str> = [x.name(), &weight].into_iter().chain(bias.as_deref()).collect();
+        Ok(x.made(graph.node(op, &inputs, &attributes)))
     }
 
     fn image(&self, name: &'static str, input: Shape) -> Result<[usize; 2]> {
@@ -134,6 +162,15 @@ impl Layer for Conv2d {
         }
         let y = conv2d(x, &weight, self.window(image))?;
         with_bias(y, &self.bias, cx)
+    }
+
+    fn onnx(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
+        let window = self.window(self.spec.image("conv2d", x.shape())?);
+        let mut weight = graph.context().read(&self.weight);
+        if let Some(spectral) = &self.spectral {
+            weight = spectral.normalised(&weight, graph.context())?;
+        }
+        self.spec.onnx(graph, x, "Conv", &weight, &self.bias, window, &[])
     }
 
     fn output(&self, input: Shape) -> Result<Shape> {
@@ -214,6 +251,14 @@ impl Layer for ConvTranspose2d {
         };
         let y = conv2d_grad_input(x, &cx.read(&self.weight), [height, width], window)?;
         with_bias(y, &self.bias, cx)
+    }
+
+    fn onnx(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
+        let (window, open) = self.window(self.spec.image("conv_transpose2d", x.shape())?);
+        let weight = graph.context().read(&self.weight);
+        let open = Attribute::Integers(vec![open.0 as i64, open.1 as i64]);
+        let more = [("output_padding", open)];
+        self.spec.onnx(graph, x, "ConvTranspose", &weight, &self.bias, window, &more)
     }
 
     fn output(&self, input: Shape) -> Result<Shape> {

@@ -2,6 +2,7 @@
 
 use super::{Placement, SpectralNorm};
 use crate::initializer::{Fans, Initializer};
+use crate::onnx::{Attribute, Graph, Value};
 use crate::{Context, Layer, Param};
 use belamy_tensor::ops::matmul::matmul;
 use belamy_tensor::{Error, Result, Shape, Tensor};
@@ -56,6 +57,17 @@ impl Layer for Dense {
             Some(bias) => y.add(&cx.read(bias)),
             None => Ok(y),
         }
+    }
+
+    fn onnx(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
+        let mut weight = graph.context().read(&self.weight);
+        if let Some(spectral) = &self.spectral {
+            weight = spectral.normalised(&weight, graph.context())?;
+        }
+        let weight = graph.constant(&weight)?;
+        let bias = self.bias.as_ref().map(|bias| graph.param(bias)).transpose()?;
+        let inputs: Vec<&str> = [x.name(), &weight].into_iter().chain(bias.as_deref()).collect();
+        Ok(x.made(graph.node("Gemm", &inputs, &[("transB", Attribute::Integer(1))])))
     }
 
     fn output(&self, input: Shape) -> Result<Shape> {

@@ -1,14 +1,16 @@
 //! Dropout.
 
+use crate::onnx::{Graph, Value, refused};
 use crate::{Context, Layer};
 use belamy_tensor::ops::dropout::dropout;
 use belamy_tensor::{Error, Result, Shape, Tensor};
 
 /// Zeroes each element with probability `rate` and divides the others by 1 − rate, while training
-/// (Srivastava et al., 2014).
+/// (Srivastava et al., 2014) or always.
 #[derive(Debug, Clone, Copy)]
 pub struct Dropout {
     rate: f64,
+    always: bool,
 }
 
 impl Dropout {
@@ -20,7 +22,13 @@ impl Dropout {
                 format!("rate {rate} must be at least 0 and below 1"),
             ));
         }
-        Ok(Dropout { rate })
+        Ok(Dropout { rate, always: false })
+    }
+
+    /// The same in inference too, where it is what makes results differ.
+    #[must_use]
+    pub fn always(self) -> Dropout {
+        Dropout { always: true, ..self }
     }
 }
 
@@ -30,15 +38,24 @@ impl Layer for Dropout {
     }
 
     fn description(&self) -> String {
-        format!("Dropout {}", self.rate)
+        format!("Dropout {}{}", self.rate, if self.always { ", always" } else { "" })
     }
 
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
-        if !cx.is_training() || self.rate == 0.0 {
+        if !(cx.is_training() || self.always) || self.rate == 0.0 {
             return Ok(x.clone());
         }
         let key = cx.next_key();
         dropout(x, self.rate, key, cx.counter())
+    }
+
+    fn onnx(&self, _graph: &mut Graph, x: &Value) -> Result<Value> {
+        if self.always && self.rate > 0.0 {
+            return Err(refused(
+                "dropout in inference has no ONNX operator that draws as Belamy does",
+            ));
+        }
+        Ok(x.clone())
     }
 
     fn output(&self, input: Shape) -> Result<Shape> {

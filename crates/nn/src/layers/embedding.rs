@@ -2,6 +2,7 @@
 
 use super::Placement;
 use crate::initializer::{Fans, Initializer};
+use crate::onnx::{Graph, Value};
 use crate::{Context, Layer, Param};
 use belamy_tensor::ops::gather::gather_rows;
 use belamy_tensor::{Error, Result, Shape, Tensor};
@@ -37,6 +38,11 @@ impl Layer for Embedding {
 
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
         gather_rows(&cx.read(&self.weight), x)
+    }
+
+    fn onnx(&self, graph: &mut Graph, labels: &Value) -> Result<Value> {
+        let weight = graph.param(&self.weight)?;
+        Ok(labels.made(graph.node("Gather", &[&weight, labels.name()], &[])))
     }
 
     fn output(&self, input: Shape) -> Result<Shape> {

@@ -2,6 +2,7 @@
 
 use super::Placement;
 use crate::initializer::{Fans, Initializer};
+use crate::onnx::{Attribute, Graph, Value};
 use crate::{Context, Layer, Param};
 use belamy_tensor::ops::norm;
 use belamy_tensor::{Error, Result, Shape, Tensor};
@@ -127,6 +128,16 @@ impl Layer for BatchNorm {
         Some(self.activated(x, slope, cx))
     }
 
+    fn onnx(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
+        let mut inputs = vec![x.name().to_owned()];
+        for param in [&self.gamma, &self.beta, &self.running_mean, &self.running_variance] {
+            inputs.push(graph.param(param)?);
+        }
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        let epsilon = [("epsilon", Attribute::Float(self.epsilon))];
+        Ok(x.made(graph.node("BatchNormalization", &inputs, &epsilon)))
+    }
+
     fn output(&self, input: Shape) -> Result<Shape> {
         channels_fit("batch_norm", input, self.gamma.meta().shape)
     }
@@ -194,6 +205,19 @@ impl Layer for InstanceNorm {
         cx: &mut Context,
     ) -> Option<Result<Tensor>> {
         Some(self.activated(x, slope, cx))
+    }
+
+    fn onnx(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
+        let [gamma, beta] = match &self.affine {
+            Some((gamma, beta)) => [graph.param(gamma)?, graph.param(beta)?],
+            None => {
+                let channels = x.shape().dims().last().copied().unwrap_or(1);
+                [1.0, 0.0].map(|value| graph.floats(&[channels], &vec![value; channels]))
+            }
+        };
+        let epsilon = [("epsilon", Attribute::Float(self.epsilon))];
+        let inputs = [x.name(), &gamma, &beta];
+        Ok(x.made(graph.node("InstanceNormalization", &inputs, &epsilon)))
     }
 
     fn output(&self, input: Shape) -> Result<Shape> {

@@ -1,5 +1,6 @@
 //! Layers that only move or repeat what they are given.
 
+use crate::onnx::{Attribute, Graph, Value};
 use crate::{Context, Layer};
 use belamy_tensor::ops::pixel_shuffle::pixel_shuffle;
 use belamy_tensor::ops::resize;
@@ -23,6 +24,11 @@ impl Layer for Reshape {
 
     fn forward(&self, x: &Tensor, _cx: &mut Context) -> Result<Tensor> {
         x.reshape(Shape::new(&[&x.dims()[..1], self.shape.dims()].concat())?)
+    }
+
+    fn onnx(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
+        let flat = graph.flat(x);
+        graph.shaped(&flat, self.shape)
     }
 
     fn output(&self, input: Shape) -> Result<Shape> {
@@ -50,6 +56,10 @@ impl Layer for Flatten {
     fn forward(&self, x: &Tensor, _cx: &mut Context) -> Result<Tensor> {
         let features = x.dims()[1..].iter().product();
         x.reshape([x.dims()[0], features])
+    }
+
+    fn onnx(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
+        Ok(graph.flat(x))
     }
 
     fn output(&self, input: Shape) -> Result<Shape> {
@@ -98,6 +108,22 @@ impl Layer for Upsample {
         }
     }
 
+    fn onnx(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
+        let factor = self.factor as f32;
+        let scales = graph.floats(&[4], &[1.0, 1.0, factor, factor]);
+        let (mode, place) = match self.interpolation {
+            Interpolation::Nearest => ("nearest", "asymmetric"),
+            Interpolation::Bilinear => ("linear", "half_pixel"),
+        };
+        let attributes = [
+            ("mode", Attribute::Text(mode)),
+            ("coordinate_transformation_mode", Attribute::Text(place)),
+            ("nearest_mode", Attribute::Text("floor")),
+        ];
+        // Between the two stands a region of interest, which these modes do not look at.
+        Ok(x.made(graph.node("Resize", &[x.name(), "", &scales], &attributes)))
+    }
+
     fn output(&self, input: Shape) -> Result<Shape> {
         match *input.dims() {
             [height, width, channels] => {
@@ -127,6 +153,13 @@ impl Layer for ReflectPad {
     fn forward(&self, x: &Tensor, _cx: &mut Context) -> Result<Tensor> {
         let both = (self.border, self.border);
         x.reflect_pad2d((both, both))
+    }
+
+    fn onnx(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
+        let border = self.border as i64;
+        let pads = graph.integers(&[0, 0, border, border, 0, 0, border, border]);
+        let mode = [("mode", Attribute::Text("reflect"))];
+        Ok(x.made(graph.node("Pad", &[x.name(), &pads], &mode)))
     }
 
     fn output(&self, input: Shape) -> Result<Shape> {
@@ -160,6 +193,14 @@ impl Layer for PixelShuffle {
 
     fn forward(&self, x: &Tensor, _cx: &mut Context) -> Result<Tensor> {
         pixel_shuffle(x, self.factor)
+    }
+
+    fn onnx(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
+        let attributes = [
+            ("blocksize", Attribute::Integer(self.factor as i64)),
+            ("mode", Attribute::Text("CRD")),
+        ];
+        Ok(x.made(graph.node("DepthToSpace", &[x.name()], &attributes)))
     }
 
     fn output(&self, input: Shape) -> Result<Shape> {

@@ -85,7 +85,7 @@ mod tests {
         let along = slope[0].as_ref().unwrap().mul(&weight).unwrap().sum_all().unwrap();
         assert!(along.item().unwrap().abs() < 1e-12, "{along:?}");
         let vector = norm.vector.value().to_f64().unwrap();
-        cx = Context::evaluate(1, &device).unwrap();
+        cx = Context::evaluate(1, 0, &device).unwrap();
         norm.normalised(&weight, &cx).unwrap();
         assert_eq!(norm.vector.value().to_f64().unwrap(), vector, "evaluation moves nothing");
     }

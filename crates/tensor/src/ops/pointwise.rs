@@ -19,11 +19,11 @@ use crate::op::{self, Launch, Op};
 use crate::{DType, Device, Shape, Tensor};
 
 macro_rules! functions {
-    ($(#[$doc:meta])* $name:ident { $($(#[$line:meta])* $variant:ident = $code:literal $op:literal,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $(#[doc = $formula:literal] $variant:ident = $code:literal $op:literal,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         #[repr(u32)]
-        pub enum $name { $($(#[$line])* $variant = $code,)* }
+        pub enum $name { $(#[doc = $formula] $variant = $code,)* }
 
         impl $name {
             /// Every function, in code order.
@@ -32,6 +32,11 @@ macro_rules! functions {
             /// The op's name.
             pub fn name(self) -> &'static str {
                 match self { $($name::$variant => $op,)* }
+            }
+
+            /// What it computes.
+            pub fn formula(self) -> &'static str {
+                match self { $($name::$variant => $formula.trim_ascii(),)* }
             }
 
             /// The function with this code, as kernels receive it.

@@ -3,6 +3,7 @@
 //! ```text
 //! sum        y[kept] = Σ_reduced x              linear; its partner is broadcast
 //! max        y[kept] = max_reduced x            the first of equal elements has the derivative
+//! max_rows   y[r] = max_c x[r, c], index[r] = c of the first of equals; the first NaN wins over everything
 //! pick       y[r] = x[r, index[r]]              linear; its partner is place
 //! place      y[r, c] = (c == index[r]) ? x[r] : 0
 //! ```

@@ -26,6 +26,7 @@ use crate::pipelines::{Arity, Reads};
 use crate::recorder::Dispatch;
 use crate::{State, WebGpu, uniforms};
 use belamy_tensor::Result;
+use belamy_tensor::foreign::Foreign;
 use belamy_tensor::kernel::{KernelId, Params};
 
 /// Invocations of a workgroup, in every kernel.
@@ -170,8 +171,24 @@ impl Run<'_> {
         if recorder.push(Dispatch { pipeline, bind_group, groups, fills }, block) {
             self.gpu.flush(self.state);
         }
-        Ok(())
+        self.gpu.check_canaries(self.state, entry, outputs)
     }
+}
+
+/// The name of the shader that is not of this house.
+pub(crate) const FOREIGN: &str = "foreign";
+
+/// Runs somebody else's kernel: one pass, over all operands in their order.
+pub(crate) fn foreign(run: &mut Run<'_>, foreign: &Foreign) -> Result<()> {
+    let (inputs, outputs) = (run.inputs, run.outputs);
+    let elements = run.output_elements.first().copied().unwrap_or(0);
+    let grid = (foreign.grid)(&run.params, elements as usize);
+    let groups = grid.map_err(|message| run.gpu.error(message))?.blocks;
+    let entry = foreign.entry;
+    if elements == 0 {
+        return Ok(());
+    }
+    run.pass_of(FOREIGN, &Pass { entry, inputs, outputs, elements, words: [0; 3], groups })
 }
 
 macro_rules! dispatch_all {

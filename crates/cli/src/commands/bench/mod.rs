@@ -1,6 +1,6 @@
 //! `belamy bench`: what kernels and whole steps take on this machine's devices, and what its ceilings are.
 
-mod table;
+pub(crate) mod table;
 
 use crate::device;
 use crate::failure::{Failure, Result};
@@ -31,8 +31,8 @@ pub(crate) struct Arguments {
     /// The shapes of this recipe only; may be given several times.
     #[arg(long, value_name = "RECIPE")]
     recipe: Vec<String>,
-    /// This device: cpu, oracle, webgpu or cuda, with :N for the N-th; may be given several times. Without it cpu and
-    /// every GPU backend's first device.
+    /// This device: cpu, direct (cpu without Winograd), oracle, webgpu or cuda, with :N for the N-th; may be given
+    /// several times. Without it cpu and every GPU backend's first device.
     #[arg(long, value_name = "DEVICE")]
     device: Vec<String>,
     /// Real samples in a batch, instead of each recipe's own number.
@@ -72,14 +72,14 @@ const ABSENT: &str = "not on this machine: `belamy devices` says why";
 
 /// A report, and the devices that are not in it.
 #[derive(Serialize)]
-struct Printed<'a> {
+pub(crate) struct Printed<'a> {
     #[serde(flatten)]
-    report: &'a Report,
-    skipped: Vec<Skipped>,
+    pub(crate) report: &'a Report,
+    pub(crate) skipped: Vec<Skipped>,
 }
 
 #[derive(Serialize)]
-struct Skipped {
+pub(crate) struct Skipped {
     device: String,
     why: &'static str,
 }
@@ -155,7 +155,7 @@ fn chosen(what: &[String]) -> Result<(bool, Kernels)> {
 }
 
 /// The recipes named, or all, with another batch if one was asked for.
-fn recipes(names: &[String], batch: Option<usize>) -> Result<Vec<Recipe>> {
+pub(crate) fn recipes(names: &[String], batch: Option<usize>) -> Result<Vec<Recipe>> {
     let names: Vec<&str> = match names.is_empty() {
         true => RECIPES.iter().map(|entry| entry.name).collect(),
         false => names.iter().map(String::as_str).collect(),
@@ -220,7 +220,7 @@ fn draw(report: &Report, path: &Path) -> Result<()> {
 }
 
 /// Shows how far each stage is.
-struct Progress(Option<Waiting>);
+pub(crate) struct Progress(pub(crate) Option<Waiting>);
 
 impl Observer for Progress {
     fn stage(&mut self, what: &'static str) {

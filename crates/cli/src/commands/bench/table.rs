@@ -60,6 +60,7 @@ fn device_columns(cell: &Cell) -> [String; 5] {
         ],
         Outcome::Incorrect { .. } => empty("wrong"),
         Outcome::Failed { .. } => empty("failed"),
+        Outcome::TooLarge { .. } => empty("too large"),
         Outcome::LeftOut { .. } => empty("left out"),
     }
 }
@@ -145,6 +146,9 @@ fn remarks(report: &Report, skipped: &[Skipped]) -> Vec<String> {
                 Outcome::Failed { why } => {
                     lines.push(format!("FAILED on {}: {what}: {why}", cell.device))
                 }
+                Outcome::TooLarge { why } => {
+                    lines.push(format!("too large for {}: {what}: {why}", cell.device))
+                }
                 _ => {}
             }
         }
@@ -194,7 +198,7 @@ fn last_line(report: &Report) -> String {
 }
 
 /// The report for people: lined up, or as Markdown.
-pub(super) fn text(printed: &Printed<'_>, markdown: bool) -> String {
+pub(crate) fn text(printed: &Printed<'_>, markdown: bool) -> String {
     let report = printed.report;
     let mut text = String::new();
     let parts =
@@ -303,6 +307,7 @@ fn csv_outcome(outcome: &Outcome) -> [String; 14] {
         }
         Outcome::Incorrect { why } => (fields[0], fields[13]) = ("incorrect".into(), why.clone()),
         Outcome::Failed { why } => (fields[0], fields[13]) = ("failed".into(), why.clone()),
+        Outcome::TooLarge { why } => (fields[0], fields[13]) = ("too_large".into(), why.clone()),
         Outcome::LeftOut { seconds } => {
             (fields[0], fields[13]) = ("left_out".into(), format!("about {seconds:.1} s a run"));
         }

@@ -1,10 +1,11 @@
 //! A metric card: what was judged, how it was made ready, by whom it was judged, and what they say.
 
-use super::digits::Judge;
+use super::classified::Judge;
 use crate::output;
-use belamy_gan::judge::classifier::TRUSTED_ACCURACY;
+use belamy_gan::judge::classes::ClassesCard;
 use belamy_gan::judge::comparison::{FeatureCard, ImageCard};
 use belamy_gan::judge::digits::{self, DigitsCard};
+use belamy_gan::judge::geometry::{Form, GeometryCard};
 use belamy_gan::judge::lines::{self, LinesCard};
 use belamy_gan::judge::modes::Modes;
 use belamy_gan::judge::points::PointsCard;
@@ -36,12 +37,27 @@ pub(super) struct Card {
     pub(super) discriminator: Option<Discriminator>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) modes: Option<Modes>,
+    /// Samples against the classes that were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) classes: Option<Classes>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) features: Option<FeatureCard>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) images: Option<ImageCard>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) targets: Option<Targets>,
+    /// What became of shapes: there, and back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) geometry: Vec<GeometryCard>,
+}
+
+/// How often a generator draws the class that it is asked for.
+#[derive(Serialize)]
+pub(super) struct Classes {
+    /// The classes' names, in the order of their numbers.
+    pub(super) names: Vec<String>,
+    #[serde(flatten)]
+    pub(super) card: ClassesCard,
 }
 
 /// How near images are to those that they should be.
@@ -118,9 +134,7 @@ impl Card {
         row("preprocessing", self.preprocessing.clone());
         if let Some(judge) = &self.classifier {
             row("classifier", judge.text());
-            let accuracy = 100.0 * judge.test_accuracy;
-            let digits = count(judge.test_digits);
-            row("test accuracy", format!("{accuracy:.2} % of {digits} test digits"));
+            row("test accuracy", judge.test_text());
         }
         let mut histogram = None;
         match &self.metrics {
@@ -131,6 +145,9 @@ impl Card {
             }
             Some(Metrics::Points(card)) => of_points(card, &mut row),
             Some(Metrics::Lines(card)) => of_lines(card, &mut row),
+        }
+        if let Some(found) = &self.classes {
+            of_classes(found, &mut row);
         }
         if let Some(found) = &self.modes {
             row(
@@ -173,16 +190,21 @@ impl Card {
                 row("bicubic", format!("{psnr:.3} dB, {ssim:.4}"));
             }
         }
+        self.geometry.iter().for_each(|card| of_geometry(card, &mut row));
         let rows: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
         let mut text = output::table(&rows, &[]);
+        if let Some(found) = &self.classes {
+            text.push('\n');
+            text.push_str(&classes_table(found));
+        }
         if let Some(histogram) = histogram {
             text.push('\n');
             text.push_str(&histogram);
         }
-        if self.classifier.as_ref().is_some_and(|judge| !judge.trusted) {
-            let least = 100.0 * TRUSTED_ACCURACY;
+        if let Some(judge) = self.classifier.as_ref().filter(|judge| !judge.trusted) {
+            let (least, kind) = (100.0 * judge.least_accuracy, judge.kind);
             text.push_str(&format!(
-                "\nThe classifier is below {least:.1} % on real digits: these numbers say little.\n"
+                "\nThe classifier is below {least:.1} % on real {kind}s: these numbers say little.\n"
             ));
         }
         if let Some(card) =
@@ -212,6 +234,73 @@ fn of_digits(card: &DigitsCard, row: &mut impl FnMut(&str, String)) {
         format!("{:.3} nats of the confident samples' digits; at most 2.303", card.entropy);
     row("entropy", entropy);
     row("not finite", count(card.not_finite));
+}
+
+fn of_classes(Classes { names, card }: &Classes, row: &mut impl FnMut(&str, String)) {
+    row(
+        "right class",
+        format!(
+            "{}: {} of {} samples are taken for the class asked for; least for {}: {}",
+            percent(card.share),
+            count(card.right),
+            count(card.samples),
+            names[card.worst],
+            percent(card.worst_share)
+        ),
+    );
+    if card.not_finite > 0 {
+        row("no answer", format!("{}: samples that are no finite numbers", count(card.not_finite)));
+    }
+}
+
+/// What each class's samples are taken for.
+fn classes_table(Classes { names, card }: &Classes) -> String {
+    let mut rows =
+        vec![["asked for", "samples", "right", "most often taken for"].map(String::from).to_vec()];
+    for (class, taken) in card.taken.iter().enumerate() {
+        let wrong = (0..taken.len()).filter(|&other| other != class && taken[other] > 0);
+        // The first of equals.
+        let most = wrong.rev().max_by_key(|&other| taken[other]);
+        let other =
+            most.map_or(String::new(), |other| format!("{} ({})", names[other], taken[other]));
+        let (all, right) = (card.asked(class).to_string(), taken[class].to_string());
+        rows.push(vec![names[class].clone(), all, right, other]);
+    }
+    output::table(&rows, &[1, 2])
+}
+
+fn of_geometry(card: &GeometryCard, row: &mut impl FnMut(&str, String)) {
+    let way = match card.wanted {
+        Form::Square => "circles to squares",
+        Form::Disc => "squares to circles",
+    };
+    row(
+        way,
+        format!(
+            "{} of {} shapes that stand alone, {} images ({} other regions not judged): turned, and in their places and colours",
+            percent(card.all),
+            count(card.shapes),
+            count(card.images),
+            count(card.skipped)
+        ),
+    );
+    row(
+        "",
+        format!(
+            "form turned {}, place and size kept {}, colour kept {}, lost {}",
+            percent(card.turned),
+            percent(card.placed),
+            percent(card.coloured),
+            count(card.lost)
+        ),
+    );
+    row(
+        "",
+        format!(
+            "centroid moved by {:.2} pixels, colour by {:.4} of the range; of the bounding box {:.3} is filled, {:.3} before",
+            card.mean_shift, card.mean_colour_difference, card.fill_after, card.fill_before
+        ),
+    );
 }
 
 fn of_points(card: &PointsCard, row: &mut impl FnMut(&str, String)) {

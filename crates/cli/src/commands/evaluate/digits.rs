@@ -1,49 +1,61 @@
-//! The classifier that judges digits: read from its file, or trained on real ones.
+//! Digits, judged by a classifier that is read from its file or trained on real ones.
 
 use super::Arguments;
+use super::card::{Card, Classes, Metrics, Real};
+use super::classified::{self, Judge};
 use crate::failure::{Failure, Result};
-use crate::output;
 use crate::progress::Waiting;
 use belamy_gan::data::mnist::{self, Part};
 use belamy_gan::data::{Dataset, ValueRange};
-use belamy_gan::judge::classifier::{Classifier, TRUSTED_ACCURACY, Training};
+use belamy_gan::judge::classifier::{CLASSES, Classifier, Form, SIDE, TRUSTED_ACCURACY, Training};
+use belamy_gan::judge::{self, classes, modes};
 use belamy_tensor::Device;
-use serde::Serialize;
-use std::path::Path;
 
-/// The classifier of a card.
-#[derive(Serialize)]
-pub(super) struct Judge {
-    /// `null` where it was read from a file.
-    pub(super) training: Option<Training>,
-    /// Digits it was trained on; `null` where it was read from a file.
-    pub(super) training_digits: Option<usize>,
-    /// The XXH64 of the digits it was trained on; `null` where it was read from a file.
-    pub(super) training_digest: Option<String>,
-    pub(super) file: Option<String>,
-    pub(super) test_digits: usize,
-    pub(super) test_digest: String,
-    pub(super) test_accuracy: f64,
-    /// Whether the accuracy is enough to judge anything.
-    pub(super) trusted: bool,
-}
-
-impl Judge {
-    pub(super) fn text(&self) -> String {
-        match (&self.training, self.training_digits, &self.file) {
-            (Some(Training { seed, epochs, .. }), Some(digits), file) => {
-                let digits = output::with_commas(digits as u64);
-                let kept = file.as_ref().map_or(String::new(), |file| format!(", kept in {file}"));
-                format!("trained on {digits} digits, {epochs} epochs, seed {seed}{kept}")
-            }
-            (_, _, Some(file)) => format!("read from {file}"),
-            _ => String::new(),
-        }
+/// Digits, 28×28 in [-1, 1] one after the other, by what the classifier says of them and beside real ones; and against
+/// the digits that were asked for, if any were.
+pub(super) fn judged(
+    fake: &[f32],
+    asked: Option<&[u32]>,
+    arguments: &Arguments,
+    device: &Device,
+) -> Result<Card> {
+    if !fake.len().is_multiple_of(SIDE * SIDE) {
+        return Err(Failure::new("digits are images of 28×28"));
     }
+    let (classifier, judge) = classifier(arguments, device)?;
+    let (verdicts, fake_features) = classified::seen(&classifier, fake, "judging samples", device)?;
+    let all = real(arguments)?;
+    let beside = all.samples().min(arguments.n.max(2));
+    let part = &all.images[..beside * SIDE * SIDE];
+    let (_, real_features) = classified::seen(&classifier, part, "judging real digits", device)?;
+    let mut fake_counts = vec![0; CLASSES];
+    verdicts.iter().flatten().for_each(|verdict| fake_counts[verdict.class] += 1);
+    let mut real_counts = vec![0; CLASSES];
+    all.labels.iter().flatten().for_each(|&label| real_counts[label as usize] += 1);
+    let data = arguments
+        .data
+        .as_ref()
+        .map_or("the digits built in".to_owned(), |folder| folder.display().to_string());
+    let right = asked.map(|asked| classes::judge(asked, &verdicts, CLASSES)).transpose()?;
+    Ok(Card {
+        samples: fake.len() / (SIDE * SIDE),
+        real: Some(Real { data, digest: Some(all.digest.clone()), samples: all.samples() }),
+        modes: (fake_counts.iter().sum::<usize>() > 0)
+            .then(|| modes::modes(&real_counts, &fake_counts))
+            .transpose()?,
+        metrics: Some(Metrics::Digits(judge::digits::judge(&verdicts)?)),
+        classes: right.map(|card| Classes {
+            names: (0..CLASSES).map(|digit| digit.to_string()).collect(),
+            card,
+        }),
+        features: classified::compared(real_features, &fake_features, &judge, arguments.seed)?,
+        classifier: Some(judge),
+        ..Card::default()
+    })
 }
 
 /// The real digits that samples are compared with: the training digits of --data, or those built in.
-pub(super) fn real(arguments: &Arguments) -> Result<Dataset> {
+fn real(arguments: &Arguments) -> Result<Dataset> {
     let digits = match &arguments.data {
         Some(folder) if mnist::is_present(folder, Part::Train) => mnist::load(folder, Part::Train)?,
         Some(folder) => mnist::load(folder, Part::Test)?,
@@ -53,34 +65,28 @@ pub(super) fn real(arguments: &Arguments) -> Result<Dataset> {
 }
 
 /// The classifier from its file, or trained on the data and kept in that file; tested on digits it was not trained on.
-pub(super) fn classifier(arguments: &Arguments, device: &Device) -> Result<(Classifier, Judge)> {
-    let file = arguments.classifier.as_deref();
-    if let Some(path) = file.filter(|path| path.extension().is_none_or(|end| end != "safetensors"))
-    {
-        let message = format!("--classifier {}: end it in .safetensors", path.display());
-        return Err(Failure::usage(message));
-    }
-    let known = file.filter(|path| path.exists());
-    let folder = file.and_then(|path| path.parent()).filter(|folder| *folder != Path::new(""));
-    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-        // Said now, not after minutes of training.
-        return Err(Failure::new(format!("--classifier: there is no folder {}", folder.display())));
-    }
+fn classifier(arguments: &Arguments, device: &Device) -> Result<(Classifier, Judge)> {
+    let file = classified::file(arguments)?;
+    let known = file.filter(|(_, exists)| *exists);
     let test = match &arguments.data {
         Some(folder) if mnist::is_present(folder, Part::Test) => mnist::load(folder, Part::Test)?,
         _ => mnist::embedded()?,
     };
     let test = test.dataset(ValueRange::Signed)?;
-    let (classifier, training, train) = match (known, &arguments.data) {
-        (Some(path), _) => (Classifier::load(path, device)?, None, None),
+    let (classifier, training, training_images, training_digest) = match (known, &arguments.data) {
+        (Some((path, _)), _) => {
+            let (classifier, digest) = Classifier::load(path, Form::DIGITS, device)?;
+            (classifier, None, None, digest)
+        }
         (None, Some(folder)) => {
             let train = mnist::load(folder, Part::Train)?.dataset(ValueRange::Signed)?;
             let training = Training::default();
             let mut waiting = Waiting::on("training the digit classifier");
-            let classifier = Classifier::train(&train, training, device, |done, total| {
-                waiting.reached(done, total);
-            })?;
-            (classifier, Some(training), Some((train.samples(), train.digest)))
+            let classifier =
+                Classifier::train(Form::DIGITS, &train, training, device, |done, total| {
+                    waiting.reached(done, total);
+                })?;
+            (classifier, Some(training), Some(train.samples()), Some(train.digest))
         }
         (None, None) => {
             let message = "digits are judged by a classifier trained on real ones: give a folder with MNIST's files by --data, or a trained classifier by --classifier";
@@ -88,18 +94,21 @@ pub(super) fn classifier(arguments: &Arguments, device: &Device) -> Result<(Clas
         }
     };
     let test_accuracy = classifier.accuracy(&test)?;
-    if let (Some(path), None) = (file, known) {
-        classifier.save(path)?;
+    if let (Some((path, false)), Some(digest)) = (file, &training_digest) {
+        classifier.save(path, digest)?;
     }
-    let (training_digits, training_digest) = train.unzip();
     let judge = Judge {
+        kind: "digit",
+        form: Form::DIGITS,
         training,
-        training_digits,
+        training_images,
         training_digest,
-        file: file.map(|path| path.display().to_string()),
-        test_digits: test.samples(),
+        file: file.map(|(path, _)| path.display().to_string()),
+        test_images: test.samples(),
         test_digest: test.digest,
+        test: "test digits",
         test_accuracy,
+        least_accuracy: TRUSTED_ACCURACY,
         trusted: test_accuracy >= TRUSTED_ACCURACY,
     };
     Ok((classifier, judge))

@@ -1,7 +1,9 @@
 //! `belamy evaluate`: says what a trained generator's samples, or a folder of images, are worth.
 
 mod card;
+mod classified;
 mod digits;
+mod labelled;
 mod targets;
 
 use crate::device;
@@ -9,9 +11,8 @@ use crate::failure::{Failure, Result};
 use crate::output;
 use crate::progress::Waiting;
 use belamy_gan::data::{Dataset, ValueRange, folder};
-use belamy_gan::judge::classifier::{CLASSES, Classifier, FEATURES, Verdict};
 use belamy_gan::judge::features::Features;
-use belamy_gan::judge::{comparison, lines, modes, points};
+use belamy_gan::judge::{comparison, lines, points};
 use belamy_gan::recipe::Source;
 use belamy_gan::show::image_shape;
 use belamy_gan::{Pair, checkpoint, judge, run, source};
@@ -23,15 +24,16 @@ use std::path::{Path, PathBuf};
 /// Real and fake samples of which pixels are compared: more change little and cost memory.
 const MOST_COMPARED: usize = 2_048;
 
-/// Samples that the discriminator or the classifier sees at a time.
+/// Samples that the discriminator sees at a time.
 const AT_ONCE: usize = 250;
 
 /// Judges a run's newest checkpoint, or a folder of images, against real data, and prints a metric card.
 ///
-/// Digits are judged by a classifier that is first trained on the real digits of --data; its last layer but one gives
-/// the features for Fréchet distance, kernel distance, precision, recall, density and coverage. Other images are
-/// compared patch by patch and pair by pair; features of your own, such as Inception's, are compared by --features.
-/// A classifier can be sure of images that show no digit: read confidence and coverage together.
+/// Digits are judged by a classifier that is first trained on the real digits of --data, and images of classes that a
+/// generator was asked for by one trained on the real images; its last layer but one gives the features for Fréchet
+/// distance, kernel distance, precision, recall, density and coverage. Other images are compared patch by patch and
+/// pair by pair; features of your own, such as Inception's, are compared by --features.
+/// A classifier must choose, and can be sure of images that show nothing: look at the samples too.
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  belamy evaluate runs/sine-001\n  belamy evaluate runs/mnist-dcgan-001 --data mnist/ --classifier judge.safetensors\n  belamy evaluate samples/ --data photos/ --side 64\n  belamy evaluate --features real.safetensors,fake.safetensors --json"
@@ -44,8 +46,8 @@ pub(crate) struct Arguments {
     /// recipe was trained on; or a folder of images.
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
-    /// Keep the trained digit classifier in this file, or take it from there if the file exists. A folder of images is
-    /// then judged as digits.
+    /// Keep the trained classifier in this file, or take it from there if the file exists. A folder of images is then
+    /// judged as digits.
     #[arg(long, value_name = "FILE.safetensors")]
     classifier: Option<PathBuf>,
     /// Compare features of your own: tensor `features` [N, D] in each file.
@@ -140,7 +142,7 @@ fn of_folder(path: &Path, arguments: &Arguments, device: &Device) -> Result<Card
     let subject = path.display().to_string();
     if arguments.classifier.is_some() {
         let fake = first(folder::load(path, 28, 1, ValueRange::Signed)?, arguments.n)?;
-        let card = judged_digits(&fake.images, arguments, device)?;
+        let card = digits::judged(&fake.images, None, arguments, device)?;
         let preprocessing =
             "centre square brought to 28×28 grey in [-1, 1]; paper -1, ink 1".to_owned();
         return Ok(Card { subject, preprocessing, ..card });
@@ -156,7 +158,8 @@ fn of_folder(path: &Path, arguments: &Arguments, device: &Device) -> Result<Card
         digest: Some(all.digest.clone()),
         samples: all.samples(),
     };
-    let images = compared(&all, &fake.images, [side, side, channels], arguments)?;
+    let beside = spread(&all, fake.samples())?;
+    let images = compared(&beside, &fake.images, [side, side, channels], arguments)?;
     Ok(Card {
         subject,
         samples: fake.samples(),
@@ -180,6 +183,14 @@ fn first(data: Dataset, most: usize) -> Result<Dataset> {
     Ok(Dataset::new(images, &shape, None, data.range)?)
 }
 
+/// At most so many samples of a data set, evenly spread over it: folders come class by class.
+fn spread(data: &Dataset, most: usize) -> Result<Dataset> {
+    let (count, wanted) = (data.samples(), most.min(data.samples()));
+    let indices = (0..wanted).map(|index| index * count / wanted);
+    let images = indices.filter_map(|index| data.sample(index)).flatten().copied().collect();
+    Ok(Dataset::new(images, &[&[wanted], &data.shape[1..]].concat(), None, data.range)?)
+}
+
 /// As many real images as fakes, side by side; values in [0, 1].
 fn compared(
     real: &Dataset,
@@ -200,9 +211,10 @@ fn compared(
 fn of_run(path: &Path, arguments: &Arguments, device: &Device) -> Result<Card> {
     let plan = run::read_plan(path)?;
     let recipe = &plan.recipe;
-    if arguments.classifier.is_some() && recipe.source != Source::Mnist {
+    let asks_for_classes = recipe.classes > 0 && recipe.source == Source::Images;
+    if arguments.classifier.is_some() && recipe.source != Source::Mnist && !asks_for_classes {
         let message = format!(
-            "the samples of recipe {} are no digits and are judged without a classifier: leave --classifier out",
+            "the samples of recipe {} are neither digits nor of classes and are judged without a classifier: leave --classifier out",
             recipe.name
         );
         return Err(Failure::usage(message));
@@ -216,13 +228,15 @@ fn of_run(path: &Path, arguments: &Arguments, device: &Device) -> Result<Card> {
         return targets::of_run(path, &plan, arguments, device);
     }
     let mut pair = run::open_generator(path, &plan, device)?;
-    let (samples, shape) = drawn(&mut pair, arguments)?;
+    let (samples, shape, asked) = drawn(&mut pair, arguments)?;
+    let given = (plan.data != Path::new("")).then_some(&plan.data);
+    let place = arguments.data.as_ref().or(given);
     let mut card = Card::default();
     match recipe.source {
         Source::Mnist => {
             judge::digits::check(recipe)?;
             let signed = brought(&samples, recipe.range, ValueRange::Signed);
-            card = judged_digits(&signed, arguments, device)?;
+            card = digits::judged(&signed, asked.as_deref(), arguments, device)?;
             card.preprocessing = match recipe.range {
                 ValueRange::Unit => "from [0, 1] to [-1, 1]; 28×28×1, paper -1, ink 1",
                 _ => "none: 28×28×1 in [-1, 1], paper -1, ink 1",
@@ -244,17 +258,24 @@ fn of_run(path: &Path, arguments: &Arguments, device: &Device) -> Result<Card> {
             card.metrics = Some(Metrics::Lines(lines::judge(&values, [height, width])?));
             card.preprocessing = "none: grey images in [0, 1]".to_owned();
         }
-        _ => card.preprocessing = "images brought to [0, 1]".to_owned(),
+        _ => {
+            card.preprocessing = "images brought to [0, 1]".to_owned();
+            let shape = image_shape(&shape).filter(|_| asks_for_classes);
+            if let (Some(shape), Some(asked), Some(place)) = (shape, &asked, place) {
+                card = labelled::judged(&samples, shape, asked, recipe, place, arguments, device)?;
+            }
+        }
     }
-    let given = (plan.data != Path::new("")).then_some(&plan.data);
-    let place = arguments.data.as_ref().or(given);
     let real = match source::load(recipe, place.map(PathBuf::as_path), plan.seed)? {
         Some(real) => real,
         None => belamy_gan::data::synthetic::sine_points(arguments.n, arguments.seed)?,
     };
     if let Some(shape) = image_shape(&shape).filter(|_| recipe.range != ValueRange::Unbounded) {
         let unit = brought(&real.images, real.range, ValueRange::Unit);
-        let unit = Dataset::new(unit, &real.shape, None, ValueRange::Unit)?;
+        let mut unit = Dataset::new(unit, &real.shape, None, ValueRange::Unit)?;
+        if recipe.source == Source::Images {
+            unit = spread(&unit, arguments.n)?;
+        }
         let fake = brought(&samples, recipe.range, ValueRange::Unit);
         card.images = Some(compared(&unit, &fake, shape, arguments)?);
     }
@@ -284,88 +305,20 @@ fn brought(values: &[f32], from: ValueRange, to: ValueRange) -> Vec<f32> {
     values.iter().map(|&value| change(value)).collect()
 }
 
-/// All numbers of the samples, and the shape of one.
-fn drawn(pair: &mut Pair, arguments: &Arguments) -> Result<(Vec<f32>, Vec<usize>)> {
+type Drawn = (Vec<f32>, Vec<usize>, Option<Vec<u32>>);
+
+/// All numbers of the samples, the shape of one, and the classes that were asked for, if there are any.
+fn drawn(pair: &mut Pair, arguments: &Arguments) -> Result<Drawn> {
     let mut waiting = Waiting::on("drawing samples");
     let (mut values, mut done) = (Vec::new(), 0);
-    judge::draw(pair, arguments.n, arguments.seed, |samples| {
+    let asked = judge::draw(pair, arguments.n, arguments.seed, |samples| {
         values.extend(samples.to_f64()?.into_iter().map(|value| value as f32));
         done += samples.dims()[0] as u64;
         waiting.reached(done, arguments.n as u64);
         Ok(())
     })?;
     let shape = pair.generator.output()?.dims().to_vec();
-    Ok((values, shape))
-}
-
-/// Digits, 28×28 in [-1, 1] one after the other, by what the classifier says of them and beside real ones.
-fn judged_digits(fake: &[f32], arguments: &Arguments, device: &Device) -> Result<Card> {
-    if !fake.len().is_multiple_of(28 * 28) {
-        return Err(Failure::new("digits are images of 28×28"));
-    }
-    let (classifier, judge) = digits::classifier(arguments, device)?;
-    let (verdicts, fake_features) = seen(&classifier, fake, "judging samples", device)?;
-    let all = digits::real(arguments)?;
-    let beside = all.samples().min(arguments.n.max(2));
-    let part = &all.images[..beside * 28 * 28];
-    let (_, real_features) = seen(&classifier, part, "judging real digits", device)?;
-    let mut fake_counts = vec![0; CLASSES];
-    verdicts.iter().flatten().for_each(|verdict| fake_counts[verdict.digit] += 1);
-    let mut real_counts = vec![0; CLASSES];
-    all.labels.iter().flatten().for_each(|&label| real_counts[label as usize] += 1);
-    // Samples that are no numbers have no features: they are counted beside, in `not_finite`.
-    let finite: Vec<f64> = fake_features
-        .chunks_exact(FEATURES)
-        .filter(|row| row.iter().all(|value| value.is_finite()))
-        .flatten()
-        .copied()
-        .collect();
-    let features = if finite.len() >= 4 * FEATURES && beside >= 4 {
-        let accuracy = 100.0 * judge.test_accuracy;
-        let extractor = format!(
-            "last hidden layer of the digit classifier ({accuracy:.2} % right on test digits)"
-        );
-        let (real, fake) =
-            (Features::new(real_features, FEATURES)?, Features::new(finite, FEATURES)?);
-        Some(comparison::of_features(&real, &fake, &extractor, arguments.seed)?)
-    } else {
-        None
-    };
-    let data = arguments
-        .data
-        .as_ref()
-        .map_or("the digits built in".to_owned(), |folder| folder.display().to_string());
-    Ok(Card {
-        samples: fake.len() / (28 * 28),
-        real: Some(Real { data, digest: Some(all.digest.clone()), samples: all.samples() }),
-        modes: (fake_counts.iter().sum::<usize>() > 0)
-            .then(|| modes::modes(&real_counts, &fake_counts))
-            .transpose()?,
-        metrics: Some(Metrics::Digits(judge::digits::judge(&verdicts)?)),
-        features,
-        classifier: Some(judge),
-        ..Card::default()
-    })
-}
-
-/// The classifier's verdicts and features of digits in [-1, 1].
-fn seen(
-    classifier: &Classifier,
-    images: &[f32],
-    what: &'static str,
-    device: &Device,
-) -> Result<(Vec<Option<Verdict>>, Vec<f64>)> {
-    let mut waiting = Waiting::on(what);
-    let total = (images.len() / (28 * 28)) as u64;
-    let (mut verdicts, mut features) = (Vec::new(), Vec::new());
-    for part in images.chunks(AT_ONCE * 28 * 28) {
-        let tensor = Tensor::from_slice(part, [part.len() / (28 * 28), 28, 28, 1], device)?;
-        let (said, found) = classifier.verdicts_and_features(&tensor)?;
-        verdicts.extend(said);
-        features.extend(found);
-        waiting.reached(verdicts.len() as u64, total);
-    }
-    Ok((verdicts, features))
+    Ok((values, shape, asked))
 }
 
 /// What the run's own discriminator says; none where its weights are not kept, or it wants labels.
@@ -392,10 +345,13 @@ fn discriminator(
             let mut shape = vec![samples];
             shape.extend(input.dims());
             let tensor = Tensor::from_slice(part, Shape::new(&shape)?, pair.device())?;
-            let mut cx = Context::evaluate(pair.seed, pair.device())?;
+            let mut cx = Context::evaluate(pair.seed, 0, pair.device())?;
             let logits = network.forward(&tensor, None, &mut cx)?.to_f64()?;
-            // A discriminator of patches says one thing of an image: their mean.
-            for patches in logits.chunks_exact(logits.len() / samples) {
+            for answers in logits.chunks_exact(logits.len() / samples) {
+                // A discriminator of patches says one thing of an image: their mean. One that names classes too says
+                // first what is asked here.
+                let names_classes = pair.recipe.regularizers.auxiliary > 0.0;
+                let patches = if names_classes { &answers[..1] } else { answers };
                 taken += usize::from(patches.iter().sum::<f64>() > 0.0);
             }
             count += samples;

@@ -7,8 +7,9 @@ use crate::progress::Waiting;
 use belamy_gan::data::image::Image;
 use belamy_gan::data::{Dataset, ValueRange, folder};
 use belamy_gan::ensemble::Ensemble;
+use belamy_gan::judge::geometry::{self, Form, GeometryCard};
 use belamy_gan::judge::psnr::{Likeness, SHAVE, of_luminance};
-use belamy_gan::recipe::Source;
+use belamy_gan::recipe::{Recipe, Source};
 use belamy_gan::run::{self, Plan};
 use belamy_gan::source::{self, Material};
 use belamy_tensor::{Device, Tensor};
@@ -79,7 +80,7 @@ pub(super) fn of_run(
     let side = recipe.side;
     let (inputs, targets) = (brought(&two.first, side)?, brought(&two.second, side)?);
     let count = inputs.samples().min(arguments.n);
-    let made = made(&mut ensemble, &inputs, count, device)?;
+    let made = made(&mut ensemble, 0, &inputs, count, device)?;
     let real = Real {
         data: place.map_or("made from the seed".to_owned(), |place| place.display().to_string()),
         digest: Some(two.digest()),
@@ -102,7 +103,16 @@ pub(super) fn of_run(
             sums.add(&made, &target, 0)?;
         }
     }
+    let mut geometry = Vec::new();
+    if recipe.source == Source::CirclesSquares {
+        let back = self::made(&mut ensemble, 2, &targets, count, device)?;
+        geometry = vec![
+            turned(&inputs, &made, recipe, Form::Square)?,
+            turned(&targets, &back, recipe, Form::Disc)?,
+        ];
+    }
     Ok(Card {
+        geometry,
         samples: count,
         preprocessing: format!("brought to {side}×{side}; compared as bytes"),
         real: Some(real),
@@ -134,9 +144,24 @@ fn brought(data: &Dataset, side: usize) -> Result<Dataset> {
     Ok(Dataset::new(images, &[count, side, side, channels], None, data.range)?)
 }
 
-/// What the first generator makes of the first inputs, a few at a time.
+/// What became of the shapes of the first inputs.
+fn turned(inputs: &Dataset, made: &[f32], recipe: &Recipe, wanted: Form) -> Result<GeometryCard> {
+    let shape = [recipe.side, recipe.side, recipe.channels];
+    let images = |values: &[f32], range| -> Vec<Image> {
+        values
+            .chunks_exact(shape.iter().product())
+            .map(|values| image(values, shape, range))
+            .collect()
+    };
+    let after = images(made, recipe.range);
+    let before = images(&inputs.images[..made.len()], inputs.range);
+    Ok(geometry::judge(&before, &after, wanted)?)
+}
+
+/// What a generator (by its number among the players) makes of the first inputs, a few at a time.
 fn made(
     ensemble: &mut Ensemble,
+    generator: usize,
     inputs: &Dataset,
     count: usize,
     device: &Device,
@@ -149,7 +174,7 @@ fn made(
         let samples = part.len() / elements;
         let [height, width, channels] = [inputs.shape[1], inputs.shape[2], inputs.shape[3]];
         let tensor = Tensor::from_slice(part, [samples, height, width, channels], device)?;
-        let made = ensemble.translate(0, &tensor)?;
+        let made = ensemble.translate(generator, &tensor)?;
         values.extend(made.to_f64()?.into_iter().map(|value| value as f32));
         waiting.reached((start + samples) as u64, count as u64);
     }

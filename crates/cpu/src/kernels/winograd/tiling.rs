@@ -1,0 +1,295 @@
+//! Winograd's minimal filtering in one dimension: four outputs of a filter of two or three taps, two of one of five.
+//!
+//! ```text
+//! y = Aᵀ [(G g) ⊙ (Bᵀ d)]        d: POINTS inputs   g: TAPS   y: OUTPUTS, y[i] = Σ_u g[u] d[i + u]
+//! ```
+//!
+//! POINTS = OUTPUTS + TAPS − 1 multiplications instead of OUTPUTS·TAPS. The matrices are those of Toom and Cook: polynomials are
+//! evaluated at small numbers and ∞, multiplied there, and interpolated. Points ±1, ±2 cost a few bits of accuracy
+//! (the powers up to 2³ in Aᵀ), which `winograd::tests` bounds. In two dimensions each matrix is applied to the
+//! columns, then to the rows (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016).
+//!
+//! The gradient of the filter has the transposed matrices: ḡ = Gᵀ [(Bᵀ d) ⊙ (A ȳ)].
+
+/// Channels that are transformed together: one vector of AVX-512, two of AVX2.
+pub(super) const LANES: usize = 16;
+
+/// The most points of any tiling.
+pub(super) const MOST_POINTS: usize = 6;
+
+/// One number of each of [`LANES`] channels.
+pub(super) type Lanes = [f32; LANES];
+
+/// Zero in each channel.
+pub(super) const ZERO: Lanes = [0.0; LANES];
+
+/// A tile, or what lies between the transform of its columns and of its rows.
+pub(super) type Square = [[Lanes; MOST_POINTS]; MOST_POINTS];
+
+/// A tile of zeros.
+pub(super) const EMPTY: Square = [[ZERO; MOST_POINTS]; MOST_POINTS];
+
+/// Numbers along one side of a tile: the first POINTS, TAPS or OUTPUTS count.
+pub(super) type Line = [f32; MOST_POINTS];
+
+/// `OUTPUTS` outputs of a filter of `TAPS` taps by `POINTS` multiplications.
+pub(super) trait Tiling {
+    /// Taps of the filter.
+    const TAPS: usize;
+    /// Outputs of a tile along one side.
+    const OUTPUTS: usize;
+    /// Multiplications, and inputs of a tile.
+    const POINTS: usize = Self::OUTPUTS + Self::TAPS - 1;
+
+    /// Bᵀ d.
+    fn input(d: Line) -> Line;
+    /// G g.
+    fn weight(g: Line) -> Line;
+    /// Aᵀ m.
+    fn output(m: Line) -> Line;
+    /// A ȳ.
+    fn cotangent(y: Line) -> Line;
+    /// Gᵀ ū.
+    fn weight_gradient(u: Line) -> Line;
+}
+
+/// Two taps; points 0, 1, −1, 2, ∞. Of 4 × 4 at stride 2, and 2 × 2 at stride 1.
+pub(super) struct TwoTaps;
+
+impl Tiling for TwoTaps {
+    const TAPS: usize = 2;
+    const OUTPUTS: usize = 4;
+
+    #[inline(always)]
+    fn input(d: Line) -> Line {
+        let (twice_d1, d3_less_d2) = (d[1] + d[1], d[3] - d[2]);
+        [
+            (d[0] - d[2]) * 2.0 + (d[3] - d[1]),
+            d3_less_d2 - twice_d1,
+            d3_less_d2 + twice_d1 - (d[2] + d[2]),
+            d[3] - d[1],
+            (d[1] - d[3]) * 2.0 + (d[4] - d[2]),
+            0.0,
+        ]
+    }
+
+    #[inline(always)]
+    fn weight(g: Line) -> Line {
+        [
+            g[0] * (1.0 / 2.0),
+            (g[0] + g[1]) * (-1.0 / 2.0),
+            (g[1] - g[0]) * (1.0 / 6.0),
+            (g[0] + g[1] + g[1]) * (1.0 / 6.0),
+            g[1],
+            0.0,
+        ]
+    }
+
+    #[inline(always)]
+    fn output(m: Line) -> Line {
+        let (sum, difference) = (m[1] + m[2], m[1] - m[2]);
+        [
+            m[0] + sum + m[3],
+            difference + m[3] * 2.0,
+            sum + m[3] * 4.0,
+            difference + m[3] * 8.0 + m[4],
+            0.0,
+            0.0,
+        ]
+    }
+
+    #[inline(always)]
+    fn cotangent(y: Line) -> Line {
+        let (even, odd) = (y[0] + y[2], y[1] + y[3]);
+        [y[0], even + odd, even - odd, y[0] + y[1] * 2.0 + y[2] * 4.0 + y[3] * 8.0, y[3], 0.0]
+    }
+
+    #[inline(always)]
+    fn weight_gradient(u: Line) -> Line {
+        [
+            (u[0] - u[1]) * (1.0 / 2.0) + (u[3] - u[2]) * (1.0 / 6.0),
+            (u[2] + u[3] + u[3]) * (1.0 / 6.0) - u[1] * (1.0 / 2.0) + u[4],
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+        ]
+    }
+}
+
+/// Three taps; points 0, 1, −1, 2, −2, ∞. Of 3 × 3 at stride 1, and of 5 × 5 at stride 2.
+pub(super) struct ThreeTaps;
+
+impl Tiling for ThreeTaps {
+    const TAPS: usize = 3;
+    const OUTPUTS: usize = 4;
+
+    #[inline(always)]
+    fn input(d: Line) -> Line {
+        let (even, odd) = (d[4] - d[2] * 4.0, d[3] - d[1] * 4.0);
+        let (near_even, near_odd) = (d[4] - d[2], (d[3] - d[1]) * 2.0);
+        [
+            (d[0] - d[2]) * 4.0 + near_even,
+            even + odd,
+            even - odd,
+            near_even + near_odd,
+            near_even - near_odd,
+            (d[1] - d[3]) * 4.0 + (d[5] - d[3]),
+        ]
+    }
+
+    #[inline(always)]
+    fn weight(g: Line) -> Line {
+        let (even, far_even) = ((g[0] + g[2]) * (-1.0 / 6.0), (g[0] + g[2] * 4.0) * (1.0 / 24.0));
+        let (odd, far_odd) = (g[1] * (1.0 / 6.0), g[1] * (1.0 / 12.0));
+        [g[0] * (1.0 / 4.0), even - odd, even + odd, far_even + far_odd, far_even - far_odd, g[2]]
+    }
+
+    #[inline(always)]
+    fn output(m: Line) -> Line {
+        let (sum, difference) = (m[1] + m[2], m[1] - m[2]);
+        let (far_sum, far_difference) = (m[3] + m[4], m[3] - m[4]);
+        [
+            m[0] + sum + far_sum,
+            difference + far_difference * 2.0,
+            sum + far_sum * 4.0,
+            difference + far_difference * 8.0 + m[5],
+            0.0,
+            0.0,
+        ]
+    }
+
+    #[inline(always)]
+    fn cotangent(y: Line) -> Line {
+        let (even, odd) = (y[0] + y[2], y[1] + y[3]);
+        let (far_even, far_odd) = (y[0] + y[2] * 4.0, y[1] * 2.0 + y[3] * 8.0);
+        [y[0], even + odd, even - odd, far_even + far_odd, far_even - far_odd, y[3]]
+    }
+
+    #[inline(always)]
+    fn weight_gradient(u: Line) -> Line {
+        let (sum, difference) = ((u[1] + u[2]) * (1.0 / 6.0), (u[2] - u[1]) * (1.0 / 6.0));
+        let (far_sum, far_difference) = (u[3] + u[4], u[3] - u[4]);
+        [
+            u[0] * (1.0 / 4.0) - sum + far_sum * (1.0 / 24.0),
+            difference + far_difference * (1.0 / 12.0),
+            far_sum * (1.0 / 6.0) - sum + u[5],
+            0.0,
+            0.0,
+            0.0,
+        ]
+    }
+}
+
+/// Five taps; the points of [`ThreeTaps`]. Of 5 × 5 at stride 1.
+pub(super) struct FiveTaps;
+
+impl Tiling for FiveTaps {
+    const TAPS: usize = 5;
+    const OUTPUTS: usize = 2;
+
+    #[inline(always)]
+    fn input(d: Line) -> Line {
+        // Bᵀ belongs to the points alone.
+        ThreeTaps::input(d)
+    }
+
+    #[inline(always)]
+    fn weight(g: Line) -> Line {
+        let (even, odd) = ((g[0] + g[2] + g[4]) * (-1.0 / 6.0), (g[1] + g[3]) * (1.0 / 6.0));
+        let far_even = (g[0] + g[2] * 4.0 + g[4] * 16.0) * (1.0 / 24.0);
+        let far_odd = (g[1] + g[3] * 4.0) * (1.0 / 12.0);
+        [g[0] * (1.0 / 4.0), even - odd, even + odd, far_even + far_odd, far_even - far_odd, g[4]]
+    }
+
+    #[inline(always)]
+    fn output(m: Line) -> Line {
+        let (sum, far_sum) = (m[1] + m[2], m[3] + m[4]);
+        let odd = (m[1] - m[2]) + (m[3] - m[4]) * 2.0;
+        [m[0] + sum + far_sum, odd + m[5], 0.0, 0.0, 0.0, 0.0]
+    }
+
+    #[inline(always)]
+    fn cotangent(y: Line) -> Line {
+        let twice = y[1] + y[1];
+        [y[0], y[0] + y[1], y[0] - y[1], y[0] + twice, y[0] - twice, y[1]]
+    }
+
+    #[inline(always)]
+    fn weight_gradient(u: Line) -> Line {
+        let (sum, difference) = ((u[1] + u[2]) * (1.0 / 6.0), (u[2] - u[1]) * (1.0 / 6.0));
+        let (far_sum, far_difference) = (u[3] + u[4], u[3] - u[4]);
+        [
+            u[0] * (1.0 / 4.0) - sum + far_sum * (1.0 / 24.0),
+            difference + far_difference * (1.0 / 12.0),
+            far_sum * (1.0 / 6.0) - sum,
+            difference + far_difference * (1.0 / 3.0),
+            far_sum * (2.0 / 3.0) - sum + u[5],
+            0.0,
+        ]
+    }
+}
+
+/// A 1-D transform of `from` numbers to `to`, of the columns first and then of the rows, for [`LANES`] channels at once:
+/// numbers come from `load(row, column)` and go to `store(row, column, numbers)`. `columns` is space to work in.
+#[inline(always)]
+pub(super) fn in_two_dimensions<'a>(
+    [from, to]: [usize; 2],
+    columns: &mut Square,
+    load: impl Fn(usize, usize) -> &'a Lanes,
+    transform: impl Fn(Line) -> Line,
+    mut store: impl FnMut(usize, usize, &Lanes),
+) {
+    for (j, column) in columns[..from].iter_mut().enumerate() {
+        let number = |i: usize| if i < from { load(i, j) } else { &ZERO };
+        let numbers = [number(0), number(1), number(2), number(3), number(4), number(5)];
+        in_each_lane(numbers, column, &transform);
+    }
+    let mut row = [ZERO; MOST_POINTS];
+    for i in 0..to {
+        // What stands beyond `from` is not looked at by the transform.
+        let numbers = [0, 1, 2, 3, 4, 5].map(|j| &columns[j][i]);
+        in_each_lane(numbers, &mut row, &transform);
+        for (j, numbers) in row[..to].iter().enumerate() {
+            store(i, j, numbers);
+        }
+    }
+}
+
+/// Writes lanes to `out[at..]`, `width` of them together and `part` elements from those to the next.
+#[inline(always)]
+pub(super) fn store_lanes(out: &mut [f32], at: usize, lanes: &Lanes, width: usize, part: usize) {
+    if width == LANES {
+        // A length that the compiler knows: one store and no call.
+        out[at..at + LANES].copy_from_slice(lanes);
+    } else {
+        for (index, lanes) in lanes.chunks_exact(width).enumerate() {
+            out[at + index * part..][..width].copy_from_slice(lanes);
+        }
+    }
+}
+
+/// A 1-D transform of each lane: a loop without branches over [`LANES`], which becomes vector instructions.
+#[inline(always)]
+fn in_each_lane(
+    from: [&Lanes; MOST_POINTS],
+    to: &mut [Lanes; MOST_POINTS],
+    transform: impl Fn(Line) -> Line,
+) {
+    for lane in 0..LANES {
+        let line = transform([
+            from[0][lane],
+            from[1][lane],
+            from[2][lane],
+            from[3][lane],
+            from[4][lane],
+            from[5][lane],
+        ]);
+        to[0][lane] = line[0];
+        to[1][lane] = line[1];
+        to[2][lane] = line[2];
+        to[3][lane] = line[3];
+        to[4][lane] = line[4];
+        to[5][lane] = line[5];
+    }
+}
