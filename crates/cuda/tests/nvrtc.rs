@@ -9,6 +9,9 @@ use std::path::Path;
 const ARCHITECTURES: &[&str] = &["sm_75", "sm_80", "sm_90a", "sm_100"];
 /// What a 12.x is asked for: the one that later versions have forgotten.
 const OLDEST: &[&str] = &["sm_70"];
+/// The compilers the kernels were tuned and measured with, where a spilled register is a failure. The largest tiles fill
+/// their 128 registers, and another release places them a little differently: there a spill is said.
+const TUNED_WITH: &[(usize, usize)] = &[(12, 9), (13, 2)];
 
 fn say(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
@@ -86,10 +89,7 @@ fn compile_for(source: &Source, target: &str) -> Result<Vec<Usage>, String> {
     if found != wanted {
         return Err(format!("{} for {target} has {found:?}, not {wanted:?}", source.family));
     }
-    match kernels.iter().find(|kernel| kernel.spilled > 0) {
-        Some(kernel) => Err(format!("{target}: {} spills {} bytes", kernel.entry, kernel.spilled)),
-        None => Ok(kernels),
-    }
+    Ok(kernels)
 }
 
 #[test]
@@ -99,30 +99,39 @@ fn every_family_compiles_for_every_architecture() {
     }
     let (major, minor) = compile::version().unwrap();
     let targets = if major < 13 { OLDEST } else { ARCHITECTURES };
-    let results: Vec<Result<String, String>> = std::thread::scope(|scope| {
+    let results: Vec<Result<Vec<(&Source, Usage)>, String>> = std::thread::scope(|scope| {
         let begin = |&target: &&'static str| {
             scope.spawn(move || {
-                let mut lines = String::new();
+                let mut used = Vec::new();
                 for source in SOURCES {
-                    for kernel in compile_for(source, target)? {
-                        let Usage { entry, registers, .. } = kernel;
-                        lines +=
-                            &format!("{target:8} {:10} {entry:28} {registers:4}\n", source.family);
-                    }
+                    used.extend(
+                        compile_for(source, target)?.into_iter().map(|usage| (source, usage)),
+                    );
                 }
-                Ok(lines)
+                Ok(used)
             })
         };
         let jobs: Vec<_> = targets.iter().map(begin).collect();
         jobs.into_iter().map(|job| job.join().unwrap()).collect()
     });
-    say(&format!("NVRTC {major}.{minor}: registers of each kernel, none spilled"));
-    let mut failures = Vec::new();
-    for result in results {
+    say(&format!("NVRTC {major}.{minor}: registers of each kernel"));
+    let (mut failures, mut spills) = (Vec::new(), Vec::new());
+    for (target, result) in targets.iter().zip(results) {
         match result {
-            Ok(lines) => say(&lines),
+            Ok(used) => {
+                for (source, Usage { entry, registers, spilled }) in used {
+                    say(&format!("{target:8} {:10} {entry:28} {registers:4}", source.family));
+                    if spilled > 0 {
+                        spills.push(format!("{target}: {entry} spills {spilled} bytes"));
+                    }
+                }
+            }
             Err(failure) => failures.push(failure),
         }
+    }
+    say(&format!("{} kernels spill\n{}", spills.len(), spills.join("\n")));
+    if TUNED_WITH.contains(&(major as usize, minor as usize)) {
+        failures.append(&mut spills);
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
