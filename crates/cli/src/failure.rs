@@ -23,6 +23,16 @@ impl Failure {
         Failure { message: message.into(), code: 1 }
     }
 
+    /// A run that was stopped, and is to be queued again.
+    pub(crate) fn requeue(message: impl Into<String>) -> Failure {
+        Failure { message: message.into(), code: crate::stop::REQUEUE }
+    }
+
+    /// What went wrong.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Says what went wrong and returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
         // A closed stderr is no reason to fail differently.

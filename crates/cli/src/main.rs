@@ -13,6 +13,8 @@ mod device;
 mod failure;
 mod output;
 mod progress;
+mod ranks;
+mod stop;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};

@@ -12,6 +12,7 @@
 //! | [`pair`] | a generator and a discriminator, and Algorithm 1 |
 //! | [`ensemble`], [`pool`] | more networks under one rule: pix2pix, CycleGAN, super-resolution; pools of fakes |
 //! | [`run`] | a training run and its folder |
+//! | [`sharing`] | batches that several ranks share |
 //! | [`checkpoint`] | all that an exact resume needs, complete or absent |
 //! | [`source`], [`data`] | finding and reading data |
 //! | [`judge`] | what samples are worth: digits, points, lines; distances between sets of images |
@@ -45,6 +46,7 @@ pub mod pool;
 pub mod recipe;
 pub mod regularizer;
 pub mod run;
+pub mod sharing;
 pub mod show;
 pub mod source;
 pub mod tensorboard;

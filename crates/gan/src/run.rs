@@ -16,16 +16,18 @@ use crate::pages::report;
 use crate::pair::{Measures, Pair};
 use crate::pictures::curves::{self, Panel, Series};
 use crate::recipe::Recipe;
+use crate::sharing;
 use crate::show;
 use crate::source::Material;
 use crate::tensorboard::EventWriter;
 use crate::trainer::{self, Shown, Trainer};
 use belamy_nn::Context;
+use belamy_tensor::communicator::Ranks;
 use belamy_tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 /// What run.toml holds: everything resolved, so that the run can be repeated and resumed.
@@ -43,6 +45,10 @@ pub struct Plan {
     /// How the CPU convolves: winograd where that is faster and exact enough, or direct.
     #[serde(default = "winograd")]
     pub conv: String,
+    /// How many ranks share each batch: the results depend on it, by rounding; in how many processes they are does not
+    /// matter.
+    #[serde(default = "one_shard", skip_serializing_if = "is_one")]
+    pub shards: usize,
     /// The data's path; empty for made or built-in data.
     pub data: PathBuf,
     /// The data's XXH64; empty for endless sources.
@@ -68,7 +74,46 @@ fn winograd() -> String {
     "winograd".to_owned()
 }
 
+fn one_shard() -> usize {
+    1
+}
+
+fn is_one(shards: &usize) -> bool {
+    *shards == 1
+}
+
+/// What is to be done after a step.
+#[derive(Debug, Clone, Copy)]
+pub struct Due {
+    /// A line of metrics.
+    pub logged: bool,
+    /// A picture.
+    pub pictured: bool,
+    /// A checkpoint.
+    pub saved: bool,
+}
+
+impl Due {
+    /// Whether all numbers are looked at: where something is made of them, and where looking is free, as on the CPU;
+    /// another device would have to be waited for.
+    pub fn verified(self, device: &Device) -> bool {
+        let at_once = matches!(device.id().name, "cpu" | "direct" | "oracle");
+        at_once || self.logged || self.pictured || self.saved
+    }
+}
+
 impl Plan {
+    /// What is to be done after step `step`.
+    pub fn due(&self, step: u64) -> Due {
+        let due = |every: u64| every > 0 && step.is_multiple_of(every);
+        let last = step == self.recipe.steps;
+        Due {
+            logged: due(self.log_every) || last || step == 1,
+            pictured: due(self.sample_every) || last,
+            saved: due(self.checkpoint_every) || last,
+        }
+    }
+
     /// A plan of a recipe with the usual intervals and no data yet.
     pub fn new(recipe: Recipe, seed: u64, device: &Device) -> Plan {
         Plan {
@@ -77,6 +122,7 @@ impl Plan {
             device: device.id().to_string(),
             precision: "f32".to_owned(),
             conv: winograd(),
+            shards: 1,
             data: PathBuf::new(),
             data_digest: String::new(),
             data_samples: 0,
@@ -194,6 +240,8 @@ pub struct Run {
     monitor: Monitor,
     /// How far real samples are from one another; none where a generator takes images.
     real_spread: Option<f64>,
+    /// Those that share each batch, if they are several; this is rank 0.
+    ranks: Option<Ranks>,
 }
 
 impl std::fmt::Debug for Run {
@@ -209,7 +257,7 @@ impl Run {
         let mut plan = plan;
         describe_data(&mut plan, data);
         let trainer = trainer::new(plan.recipe.clone(), plan.seed, DType::F32, device)?;
-        let (batches, shown) = draws(trainer.as_ref(), data)?;
+        let (batches, shown) = draws(trainer.as_ref(), data, 1)?;
         let (journal, events) = claim(out, &plan, || {
             let journal = Journal::create(out.join("metrics.jsonl"))?;
             Ok((journal, EventWriter::create(out, None)?))
@@ -225,6 +273,7 @@ impl Run {
             saved: None,
             monitor: Monitor::new(Game::of(&plan.recipe)),
             real_spread: spread_of(data, plan.seed)?,
+            ranks: None,
             plan,
         })
     }
@@ -259,7 +308,7 @@ impl Run {
                 "steps={steps}, but the run is at step {step} already"
             )));
         }
-        let (batches, shown) = draws(trainer.as_ref(), data)?;
+        let (batches, shown) = draws(trainer.as_ref(), data, 1)?;
         if read_plan(out)? != plan {
             files::write_atomically(out.join("run.toml"), to_toml(out, &plan)?.as_bytes())?;
         }
@@ -281,8 +330,20 @@ impl Run {
             saved,
             monitor,
             real_spread: spread_of(data, plan.seed)?,
+            ranks: None,
             plan,
         })
+    }
+
+    /// Trains with other ranks, as the first of them. Waits until all are ready. Fails where the recipe's batches cannot be
+    /// shared, or a rank is not what this one is.
+    pub fn share(&mut self, data: &Material, ranks: Ranks) -> Result<()> {
+        self.trainer.share(&ranks)?;
+        self.batches = draws(self.trainer.as_ref(), data, ranks.size())?.0;
+        ranks.all_gather(&[])?;
+        sharing::agree_on_weights(self.trainer.as_ref(), Some(&ranks))?;
+        self.ranks = Some(ranks);
+        Ok(())
     }
 
     /// The networks being trained.
@@ -303,20 +364,15 @@ impl Run {
         observer.started(&self.plan, self.trainer.steps_made());
         let steps = self.plan.recipe.steps;
         let mut drawn = None;
-        let at_once = matches!(self.trainer.device().id().name, "cpu" | "direct" | "oracle");
-        while self.trainer.steps_made() < steps && !stop.load(Ordering::Relaxed) {
+        while self.trainer.steps_made() < steps && !sharing::any_stops(stop, self.ranks.as_ref())? {
             let measures = self.trainer.make_step(self.batches.as_mut())?;
             let step = self.trainer.steps_made();
-            let due = |every: u64| every > 0 && step.is_multiple_of(every);
-            let shown = due(self.plan.log_every) || step == steps || step == 1;
-            let kept = due(self.plan.sample_every) || due(self.plan.checkpoint_every);
-            // Looking is free on the CPU; another device would have to be waited for.
-            if at_once || shown || kept {
+            let due = self.plan.due(step);
+            if due.verified(self.trainer.device()) {
                 self.trainer.verify_steps(self.batches.as_mut())?;
             }
             observer.stepped(step);
-            let pictured = due(self.plan.sample_every) || step == steps;
-            if shown {
+            if due.logged {
                 let now = Instant::now();
                 let seconds = self.seconds_before + (now - start).as_secs_f64();
                 let elapsed = (now - last_line.1).as_secs_f64().max(1e-9);
@@ -324,7 +380,8 @@ impl Run {
                 last_line = (step, now);
                 let mut metrics = self.metrics(&measures, seconds, images / elapsed)?;
                 // Not at the end as such: a run that goes on from there would have a line that an unbroken one has not.
-                if due(self.plan.sample_every) {
+                let every = self.plan.sample_every;
+                if every > 0 && step.is_multiple_of(every) {
                     metrics.variety = self.variety()?;
                 }
                 self.monitor.push(metrics.reading());
@@ -332,11 +389,12 @@ impl Run {
                 self.record(&metrics)?;
                 observer.measured(&metrics);
             }
-            if pictured {
+            if due.pictured {
                 observer.wrote(&self.draw()?);
                 drawn = Some(step);
             }
-            if due(self.plan.checkpoint_every) || step == steps {
+            if due.saved {
+                sharing::agree_on_weights(self.trainer.as_ref(), self.ranks.as_ref())?;
                 self.save()?;
             }
         }
@@ -362,20 +420,12 @@ impl Run {
         images_per_second: f64,
     ) -> Result<Metrics> {
         let step = self.trainer.steps_made();
-        // Not a number where there is none, which JSON and the pictures leave out.
-        let number = |tensor: Option<Tensor>| -> Result<f64> {
-            Ok(tensor.map(|tensor| tensor.item()).transpose()?.unwrap_or(f64::NAN))
-        };
-        let accuracy_fake = number(measures.accuracy_fake()?)?;
-        let loss_d = measures.answers.is_some().then(|| measures.loss_d.clone());
-        let mut parts = BTreeMap::new();
-        for (name, tensor) in &measures.parts {
-            parts.insert(*name, tensor.item()?);
-        }
-        let norms = measures.gradient_norms.iter().flatten();
-        for (name, tensor) in ["gradient_norm_d", "gradient_norm_g"].into_iter().zip(norms) {
-            parts.insert(name, tensor.item()?);
-        }
+        let found = sharing::mean_of(numbers(measures)?, self.ranks.as_ref())?;
+        let [loss_d, loss_g, accuracy_real, accuracy_fake] = [0, 1, 2, 3].map(|at| found[at]);
+        let names = measures.parts.iter().map(|(name, _)| *name);
+        let norms = ["gradient_norm_d", "gradient_norm_g"];
+        let norms = norms.into_iter().filter(|_| measures.gradient_norms.is_some());
+        let parts = names.chain(norms).zip(found[4..].iter().copied()).collect();
         let drawn = step as f64
             * self.plan.recipe.batch as f64
             * self.plan.recipe.discriminator_steps as f64;
@@ -384,10 +434,10 @@ impl Run {
             epoch: self.batches.count().map_or(0.0, |count| drawn / count as f64),
             seconds,
             images_per_second,
-            loss_d: number(loss_d)?,
-            loss_g: measures.loss_g.item()?,
+            loss_d,
+            loss_g,
             loss_convention: self.plan.recipe.loss_convention.name(),
-            accuracy_real: number(measures.accuracy_real()?)?,
+            accuracy_real,
             accuracy_fake,
             fooling_rate: 1.0 - accuracy_fake,
             variety: None,
@@ -450,8 +500,33 @@ impl Run {
     }
 }
 
-/// Where a trainer's batches come from, and what its pictures are made from.
-fn draws(trainer: &dyn Trainer, data: &Material) -> Result<(Box<dyn Batches>, Shown)> {
+/// What a step measured: the losses of the discriminator and the generator, the accuracies on real and fake samples, the
+/// named parts in their order, and the gradients' norms if they are watched. Not a number where there is none, which JSON
+/// and the pictures leave out.
+pub fn numbers(measures: &Measures) -> Result<Vec<f64>> {
+    let number = |tensor: Option<Tensor>| -> Result<f64> {
+        Ok(tensor.map(|tensor| tensor.item()).transpose()?.unwrap_or(f64::NAN))
+    };
+    let loss_d = measures.answers.is_some().then(|| measures.loss_d.clone());
+    let mut numbers = vec![
+        number(loss_d)?,
+        measures.loss_g.item()?,
+        number(measures.accuracy_real()?)?,
+        number(measures.accuracy_fake()?)?,
+    ];
+    let parts = measures.parts.iter().map(|(_, tensor)| tensor);
+    for tensor in parts.chain(measures.gradient_norms.iter().flatten()) {
+        numbers.push(tensor.item()?);
+    }
+    Ok(numbers)
+}
+
+/// Where a trainer's batches come from, if so many ranks share them, and what its pictures are made from.
+pub(crate) fn draws(
+    trainer: &dyn Trainer,
+    data: &Material,
+    ranks: usize,
+) -> Result<(Box<dyn Batches>, Shown)> {
     let (recipe, device, dtype) = (trainer.recipe(), trainer.device(), trainer.dtype());
     if let Material::Two(two) = data {
         let batches = TwoBatches::new(recipe, two, dtype, device)?;
@@ -465,6 +540,7 @@ fn draws(trainer: &dyn Trainer, data: &Material) -> Result<(Box<dyn Batches>, Sh
     let parts = trainer.parts();
     let discriminator = parts[1].network;
     let batches = DeviceBatches::new(recipe, samples, discriminator, dtype, device)?;
+    let batches = batches.shared_by(ranks);
     let count = show::samples_shown(recipe);
     let (noise, labels) = noise_of(recipe, count, trainer.seed(), dtype, device)?;
     Ok((Box::new(batches), Shown::Noise(noise, labels)))

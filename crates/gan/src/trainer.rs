@@ -35,6 +35,7 @@ use crate::recipe::Recipe;
 use belamy_nn::Network;
 use belamy_nn::average::Average;
 use belamy_nn::optimizer::Optimizer;
+use belamy_tensor::communicator::Ranks;
 use belamy_tensor::{DType, Device, Tensor};
 use std::fmt;
 
@@ -88,6 +89,14 @@ pub trait Trainer: fmt::Debug + Send {
 
     /// The networks' element type.
     fn dtype(&self) -> DType;
+
+    /// Trains from now on with other ranks, each on its share of every batch. Fails where that cannot be.
+    fn share(&mut self, ranks: &Ranks) -> Result<()> {
+        match ranks.size() {
+            1 => Ok(()),
+            _ => Err(crate::sharing::not_shared(self.recipe(), "images made from images")),
+        }
+    }
 
     /// One step. Reads nothing back from the device; [`Trainer::verify_steps`] must be called before anything is made of the
     /// result.
@@ -162,6 +171,10 @@ impl Trainer for Pair {
 
     fn dtype(&self) -> DType {
         Pair::dtype(self)
+    }
+
+    fn share(&mut self, ranks: &Ranks) -> Result<()> {
+        Pair::share(self, ranks)
     }
 
     fn make_step(&mut self, batches: &mut dyn Batches) -> Result<Measures> {

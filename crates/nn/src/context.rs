@@ -1,6 +1,7 @@
 //! What a forward pass needs to know besides its input.
 
 use crate::Param;
+use belamy_tensor::communicator::Ranks;
 use belamy_tensor::ops::random::{self, RandomKey};
 use belamy_tensor::{Device, Result, Tensor};
 
@@ -25,25 +26,43 @@ pub struct Context {
     counter: Tensor,
     next_stream: u32,
     parts: usize,
+    pieces: usize,
+    share: Option<Share>,
+}
+
+/// A batch that several ranks share.
+#[derive(Debug, Clone)]
+struct Share {
+    ranks: Ranks,
+    step: u32,
 }
 
 impl Context {
     /// A context for training step `step`, whose batch starts at global sample `first_sample`.
     pub fn train(seed: u64, step: u32, first_sample: u32, device: &Device) -> Result<Context> {
         let counter = random::counter(step, first_sample, device)?;
-        Ok(Context { mode: Mode::Train, seed, counter, next_stream: 0, parts: 1 })
+        Ok(Context::at(seed, &counter))
     }
 
     /// As [`Context::train`], from a counter that is on the device already.
     pub fn at(seed: u64, counter: &Tensor) -> Context {
-        Context { mode: Mode::Train, seed, counter: counter.clone(), next_stream: 0, parts: 1 }
+        let counter = counter.clone();
+        Context {
+            mode: Mode::Train,
+            seed,
+            counter,
+            next_stream: 0,
+            parts: 1,
+            pieces: 1,
+            share: None,
+        }
     }
 
     /// A context for inference, whose batch starts at sample `first_sample` of all that are drawn. Its random streams
     /// are apart from those of every training step of fewer than 2³² − 1 steps.
     pub fn evaluate(seed: u64, first_sample: u32, device: &Device) -> Result<Context> {
         let counter = random::counter(u32::MAX, first_sample, device)?;
-        Ok(Context { mode: Mode::Evaluate, seed, counter, next_stream: 0, parts: 1 })
+        Ok(Context { mode: Mode::Evaluate, ..Context::at(seed, &counter) })
     }
 
     /// Whether batch statistics and dropout are in force.
@@ -60,6 +79,37 @@ impl Context {
     /// Says of how many equal parts the batches of the following passes consist.
     pub fn set_parts(&mut self, parts: usize) {
         self.parts = parts;
+    }
+
+    /// Says that the pass is of a training step's batch that several ranks share: each one's samples are as many, in the
+    /// order of the ranks, and what looks at a batch as a whole looks at all of them.
+    pub fn set_ranks(&mut self, ranks: &Ranks, step: u32) {
+        self.share = Some(Share { ranks: ranks.clone(), step });
+    }
+
+    /// The ranks that share the batch, if there are several and the pass is a training step's.
+    pub fn ranks(&self) -> Option<&Ranks> {
+        let share = self.share.as_ref().filter(|_| self.is_training())?;
+        Some(&share.ranks).filter(|ranks| ranks.size() > 1)
+    }
+
+    /// The counter for the samples of one of a batch's [`Context::pieces`], `length` of them here: where each piece is drawn
+    /// by itself, it does not matter how many ranks share it.
+    pub fn counter_of_piece(&self, piece: usize, length: usize) -> Result<Tensor> {
+        let Some(Share { ranks, step }) = &self.share else { return Ok(self.counter.clone()) };
+        let first = (piece * ranks.size() + ranks.rank()) * length;
+        random::counter(*step, first as u32, self.counter.device())
+    }
+
+    /// Of how many batches, one behind the other, a batch consists, of each of which a rank has its share; whether or not
+    /// they are [`Context::parts`] to what looks at a batch as a whole.
+    pub fn pieces(&self) -> usize {
+        self.pieces
+    }
+
+    /// Says of how many batches those of the following passes consist.
+    pub fn set_pieces(&mut self, pieces: usize) {
+        self.pieces = pieces;
     }
 
     /// The key of the next use of randomness.

@@ -62,6 +62,11 @@ pub enum ErrorKind {
         /// What it said.
         message: String,
     },
+    /// The ranks that train together are not together any more: one has left, does not come, or does something else.
+    Ranks {
+        /// Which one, and what is known of it.
+        message: String,
+    },
 }
 
 impl Error {
@@ -81,6 +86,12 @@ impl Error {
     #[track_caller]
     pub fn argument(op: &'static str, message: impl Into<String>) -> Error {
         Error::new(ErrorKind::Argument { op, message: message.into() })
+    }
+
+    /// Ranks that are not together any more.
+    #[track_caller]
+    pub fn ranks(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Ranks { message: message.into() })
     }
 
     /// What went wrong.
@@ -128,6 +139,7 @@ impl fmt::Display for Error {
             }
             ErrorKind::Argument { op, message } => write!(f, "{op}: {message}")?,
             ErrorKind::Device { device, message } => write!(f, "device {device}: {message}")?,
+            ErrorKind::Ranks { message } => write!(f, "{message}")?,
         }
         Ok(())
     }

@@ -11,6 +11,7 @@
 //! | [`tensor`] | the immutable tensor |
 //! | [`autograd`] | [`grad`]: gradients as values |
 //! | [`ops`] | the op set, a file a family |
+//! | [`communicator`] | ranks that train one network together |
 //! | [`philox`] | random numbers as a function of a counter |
 //! | [`cache`] | what backends keep on disk between runs |
 //! | [`foreign`] | somebody else's kernel in the place of one of these |
@@ -33,6 +34,7 @@
 
 pub mod autograd;
 pub mod cache;
+pub mod communicator;
 pub mod cost;
 pub mod device;
 pub mod dtype;

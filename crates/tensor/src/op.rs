@@ -1,6 +1,7 @@
 //! What an op is: a shape rule, a kernel, a derivative written in Tensors, and a cost.
 
 use crate::autograd::Backward;
+use crate::communicator::{Numbers, Ranks};
 use crate::cost::{self, Extent};
 use crate::device::{Device, Meta};
 use crate::error::{Error, ErrorKind, Result};
@@ -15,6 +16,8 @@ pub enum Launch {
     Kernel(KernelId, Params),
     /// By looking at the first input's memory under another shape.
     View,
+    /// By adding up what all ranks have, through the host.
+    AllReduceSum(Ranks),
 }
 
 /// The arithmetic and the traffic of one call, for shares of a machine's ceilings.
@@ -85,6 +88,10 @@ pub fn apply_with_saved<O: Op>(op: O, inputs: &[&Tensor]) -> Result<(Tensor, Vec
             let buffer = inputs[0].buffer().clone();
             Ok((Tensor::recorded(op, inputs, output, buffer, Vec::new()), Vec::new()))
         }
+        Launch::AllReduceSum(ranks) => {
+            let buffer = summed(inputs[0], &ranks)?.buffer().clone();
+            Ok((Tensor::recorded(op, inputs, output, buffer, Vec::new()), Vec::new()))
+        }
         Launch::Kernel(kernel, params) => {
             let mut wanted = vec![output];
             wanted.extend(op.saved(&metas, output));
@@ -102,6 +109,18 @@ pub fn apply_with_saved<O: Op>(op: O, inputs: &[&Tensor]) -> Result<(Tensor, Vec
             Ok((Tensor::recorded(op, inputs, output, buffer, saved.clone()), saved))
         }
     }
+}
+
+fn summed(x: &Tensor, ranks: &Ranks) -> Result<Tensor> {
+    let (shape, device) = (x.shape(), x.device());
+    if x.dtype() == DType::F64 {
+        let mut values = x.to_vec::<f64>()?;
+        ranks.all_reduce_sum(Numbers::F64(&mut values))?;
+        return Tensor::from_slice(&values, shape, device);
+    }
+    let mut values = x.to_vec::<f32>()?;
+    ranks.all_reduce_sum(Numbers::F32(&mut values))?;
+    Tensor::from_slice(&values, shape, device)
 }
 
 fn extents(metas: &[Meta]) -> Vec<Extent> {

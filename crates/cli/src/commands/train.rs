@@ -4,13 +4,19 @@ use crate::device;
 use crate::failure::{Failure, Result};
 use crate::output;
 use crate::progress::Progress;
+use crate::ranks::{self, Job};
+use crate::stop::{self, Stop};
 use belamy_gan::recipe::Recipe;
 use belamy_gan::run::{self, Outcome, Plan, Run};
+use belamy_gan::sharing::{self, Companion};
+use belamy_gan::source::Material;
 use belamy_gan::{lints, source};
 use belamy_nn::network::LayerRow;
+use belamy_tensor::Device;
+use belamy_tensor::communicator::Ranks;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Trains a recipe: the MNIST MLP GAN on the built-in digits if none is named.
 #[derive(clap::Args)]
@@ -42,11 +48,21 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
     /// The run's folder, new or empty; runs/RECIPE-NNN if not given.
-    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Go on with the run in this folder, from its newest checkpoint.
+    /// Go on with the run in this folder, from its newest checkpoint. `auto`: with the one in --out, or begin it there.
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
+    /// Ranks that share each batch evenly, in threads of this process or, under mpirun, of all; as many as processes if not
+    /// given. The results depend on their number, by rounding; in how many processes they are changes no bit.
+    #[arg(long, value_name = "N")]
+    shards: Option<usize>,
+    /// How long ranks wait for one of them before the job ends.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300.0)]
+    deadline: f64,
+    /// How long before the end of a SLURM job a run stops, saves, and exits with 75.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
+    stop_before: f64,
     /// Set a field of the recipe: key=value, with dots into tables: labels.real=1; preset=lecture, fixed or narrow for many at once.
     /// conv=direct keeps the CPU from convolving by Winograd's filtering, which is faster and rounds a little more.
     #[arg(long, value_name = "KEY=VALUE")]
@@ -74,24 +90,109 @@ const FIRST_STEPS: u64 = 3_000;
 
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     device::limit_threads(arguments.threads)?;
-    let plan = arguments.resume.as_deref().map(run::read_plan).transpose()?;
-    let own = plan
+    resume_automatically(&mut arguments)?;
+    let begun = arguments.resume.as_deref().map(run::read_plan).transpose()?;
+    let own = begun
         .as_ref()
         .map_or(["auto", "f32", "winograd"], |plan| [&plan.device, &plan.precision, &plan.conv]);
     let precision = arguments.precision.as_deref().unwrap_or(own[1]).to_owned();
     let conv = device::take_conv(&mut arguments.set).unwrap_or(own[2].to_owned());
     let device = device::find_in(arguments.device.as_deref().unwrap_or(own[0]), &precision, &conv)?;
     let arithmetic = Arithmetic { precision, conv };
-    let stop = stop_on_signals()?;
-    let mut progress = Progress::new();
-    let (mut run, out) = match (&arguments.resume, plan) {
-        (Some(out), Some(plan)) => {
-            (resume(&arguments, arithmetic.of(plan), out, &device)?, out.clone())
-        }
-        _ => create(&arguments, arithmetic, &device, &progress)?,
+    let stop = stop::watch(seconds("--stop-before", arguments.stop_before)?)?;
+    let job = Job::begin(seconds("--deadline", arguments.deadline)?)?;
+    let (mut plan, data) = match begun {
+        Some(plan) => resumed(&arguments, arithmetic.of(plan), &device)?,
+        None => new(&arguments, arithmetic, &device)?,
     };
+    if begins(&arguments) {
+        plan.shards = arguments.shards.unwrap_or(job.processes());
+    }
+    sharing::check(&plan.recipe, plan.shards)?;
+    let ranks = job.ranks(plan.shards)?;
+    let (led, others) = ranks.split_at(usize::from(job.leads()));
+    std::thread::scope(|scope| {
+        let companions: Vec<_> = others
+            .iter()
+            .map(|rank| {
+                let accompany = || accompany(&plan, &data, &device, &arguments, rank, &stop);
+                scope.spawn(move || ranks::work(rank, accompany))
+            })
+            .collect();
+        let ended = match led {
+            [rank] => ranks::work(rank, || lead(&plan, &data, &device, &arguments, rank, &stop)),
+            _ => Ok(None),
+        };
+        let mut failures = Vec::new();
+        for companion in companions {
+            // One that panicked has said so, and ended the others.
+            failures.extend(companion.join().map(Result::err).unwrap_or_default());
+        }
+        match (ended?, failures.pop()) {
+            (_, Some(failure)) => Err(failure),
+            (Some(Outcome::Stopped { step }), _) if stop.requeue.load(Ordering::Relaxed) => {
+                Err(Failure::requeue(format!("stopped after step {step}, to be queued again")))
+            }
+            _ => Ok(()),
+        }
+    })
+}
+
+/// Seconds that were given with a flag.
+fn seconds(flag: &str, value: f64) -> Result<Duration> {
+    Duration::try_from_secs_f64(value)
+        .map_err(|_| Failure::usage(format!("{flag} {value}: must be a number of seconds")))
+}
+
+/// Whether a run is begun, not gone on with.
+fn begins(arguments: &Arguments) -> bool {
+    arguments.resume.is_none()
+}
+
+/// Puts the folder in the place of `--resume auto`, if there is a run in it.
+fn resume_automatically(arguments: &mut Arguments) -> Result<()> {
+    match (&arguments.resume, &arguments.out) {
+        (Some(resume), Some(out)) if resume == Path::new("auto") => {
+            arguments.resume = out.join("run.toml").exists().then(|| out.clone());
+            Ok(())
+        }
+        (Some(resume), None) if resume == Path::new("auto") => {
+            Err(Failure::usage("--resume auto looks into a folder: give --out DIR"))
+        }
+        (Some(_), Some(_)) => Err(Failure::usage(
+            "--resume DIR goes on in that folder: leave --out out, or write --resume auto",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What rank 0 does: the run, with all that is seen of it.
+fn lead(
+    plan: &Plan,
+    data: &Material,
+    device: &Device,
+    arguments: &Arguments,
+    rank: &Ranks,
+    stop: &Stop,
+) -> Result<Option<Outcome>> {
+    let mut progress = Progress::new();
+    let (mut run, out) = match &arguments.resume {
+        Some(out) => (Run::resume(plan.clone(), data, device, out)?, out.clone()),
+        None => {
+            let out = match &arguments.out {
+                Some(out) => out.clone(),
+                None => next_folder(&plan.recipe.name)?,
+            };
+            let run = Run::create(plan.clone(), data, device, &out)?;
+            progress.say(&format!("training into {}", out.display()));
+            (run, out)
+        }
+    };
+    if rank.size() > 1 {
+        run.share(data, rank.clone())?;
+    }
     warn(&mut run, &progress)?;
-    let outcome = run.train(&mut progress, &stop);
+    let outcome = run.train(&mut progress, &stop.stop);
     progress.finish();
     let outcome = outcome?;
     progress.say(&run.health().line());
@@ -106,7 +207,25 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
             out.display()
         ),
     };
-    output::print(&message)
+    output::print(&message)?;
+    // Nobody leaves before all is written: mpirun ends a job when one of its processes does.
+    rank.all_gather(&[])?;
+    Ok(Some(outcome))
+}
+
+/// What every other rank does.
+fn accompany(
+    plan: &Plan,
+    data: &Material,
+    device: &Device,
+    arguments: &Arguments,
+    rank: &Ranks,
+    stop: &Stop,
+) -> Result<()> {
+    let resumed = arguments.resume.as_deref();
+    Companion::join(plan, data, device, resumed, rank.clone())?.train(&stop.stop)?;
+    rank.all_gather(&[])?;
+    Ok(())
 }
 
 /// How a run computes, which a resumed run may do in another way than before.
@@ -138,23 +257,8 @@ fn warn(run: &mut Run, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
-/// The first SIGINT or SIGTERM asks the run to stop after its step; the second ends the program at once.
-fn stop_on_signals() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
-            .map_err(|error| Failure::new(format!("cannot watch for signals: {error}")))?;
-    }
-    Ok(stop)
-}
-
-fn create(
-    arguments: &Arguments,
-    arithmetic: Arithmetic,
-    device: &belamy_tensor::Device,
-    progress: &Progress,
-) -> Result<(Run, PathBuf)> {
+/// The plan of a run that begins, and its data.
+fn new(arguments: &Arguments, arithmetic: Arithmetic, device: &Device) -> Result<(Plan, Material)> {
     let name = arguments.recipe.as_deref();
     let mut recipe = Recipe::named(name.unwrap_or(FIRST_RECIPE))?;
     if name.is_none() {
@@ -170,17 +274,11 @@ fn create(
         recipe.steps = steps_of(epochs, &recipe, data.samples())?;
     }
     recipe.check()?;
-    let out = match &arguments.out {
-        Some(out) => out.clone(),
-        None => next_folder(&recipe.name)?,
-    };
     let path = arguments.data.as_deref().map(std::path::absolute).transpose();
     let mut plan = arithmetic.of(Plan::new(recipe, seed, device));
     plan.data = path.map_err(|error| Failure::new(error.to_string()))?.unwrap_or_default();
     set_intervals(&mut plan, arguments);
-    let run = Run::create(plan, &data, device, &out)?;
-    progress.say(&format!("training into {}", out.display()));
-    Ok((run, out))
+    Ok((plan, data))
 }
 
 /// Takes the intervals that were given on the command line.
@@ -217,12 +315,9 @@ fn steps_of(epochs: f64, recipe: &Recipe, samples: Option<usize>) -> Result<u64>
     Ok((epochs * samples as f64 / a_step).ceil() as u64)
 }
 
-fn resume(
-    arguments: &Arguments,
-    mut plan: Plan,
-    out: &Path,
-    device: &belamy_tensor::Device,
-) -> Result<Run> {
+/// The plan of a run that is gone on with, and its data.
+fn resumed(arguments: &Arguments, mut plan: Plan, device: &Device) -> Result<(Plan, Material)> {
+    let out = arguments.resume.as_deref().unwrap_or(Path::new("."));
     plan.device = device.id().to_string();
     if let Some(name) = arguments.recipe.as_deref().filter(|&name| name != plan.recipe.name) {
         let message =
@@ -234,6 +329,7 @@ fn resume(
         ("--seed", arguments.seed.is_some()),
         ("--set", !arguments.set.is_empty()),
         ("--epochs", arguments.epochs.is_some()),
+        ("--shards", arguments.shards.is_some_and(|shards| shards != plan.shards)),
     ];
     if let Some((flag, _)) = fixed.into_iter().find(|(_, given)| *given) {
         return Err(Failure::usage(format!(
@@ -247,7 +343,7 @@ fn resume(
     set_intervals(&mut plan, arguments);
     let path = arguments.data.clone().or((plan.data != Path::new("")).then(|| plan.data.clone()));
     let data = source::material(&plan.recipe, path.as_deref(), plan.seed)?;
-    Ok(Run::resume(plan, &data, device, out)?)
+    Ok((plan, data))
 }
 
 /// runs/RECIPE-001, or the first number after it that is free.

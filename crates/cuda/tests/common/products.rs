@@ -136,5 +136,7 @@ pub(crate) fn tensor_cases() -> Vec<Case> {
     // Kernels that are not square, and channels that are not in fours.
     cases.extend(convolution([2, 9, 36], 40, [3, 2], Window::new(1, 1), SHORT));
     cases.extend(convolution([2, 9, 5], 7, [3, 2], Window::new(2, 1), SHORT));
+    // Weights not in fours, copied one by one to a tile of 32 columns that they fill to a third.
+    cases.extend(convolution([2, 9, 10], 40, [4; 2], Window::new(2, 1), SHORT));
     cases
 }

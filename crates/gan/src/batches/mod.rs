@@ -53,7 +53,10 @@ const SHUFFLE_STREAM: u32 = 1 << 25;
 /// Batches of a recipe's data on a device.
 #[derive(Debug)]
 pub struct DeviceBatches {
+    /// Samples of a batch.
     batch: usize,
+    /// How many ranks share each batch evenly.
+    ranks: usize,
     draws: usize,
     latent: usize,
     classes: usize,
@@ -89,6 +92,7 @@ impl DeviceBatches {
         };
         Ok(DeviceBatches {
             batch: recipe.batch,
+            ranks: 1,
             draws: recipe.discriminator_steps,
             latent: recipe.latent,
             classes: recipe.classes,
@@ -97,6 +101,18 @@ impl DeviceBatches {
             device: device.clone(),
             real,
         })
+    }
+}
+
+impl DeviceBatches {
+    /// The same for one of `ranks` ranks that share each batch: which one, the context's counter says.
+    pub fn shared_by(self, ranks: usize) -> DeviceBatches {
+        DeviceBatches { ranks, ..self }
+    }
+
+    /// How many samples of a batch are drawn here.
+    fn share(&self) -> usize {
+        self.batch / self.ranks
     }
 }
 
@@ -164,8 +180,14 @@ impl Batches for DeviceBatches {
             Real::Sine => {
                 let reach = crate::data::synthetic::SINE_REACH;
                 let key = cx.next_key();
-                let x =
-                    random::uniform([self.batch, 1], -reach, reach, self.dtype, key, cx.counter())?;
+                let x = random::uniform(
+                    [self.share(), 1],
+                    -reach,
+                    reach,
+                    self.dtype,
+                    key,
+                    cx.counter(),
+                )?;
                 Ok(Batch { samples: concat(&[&x, &x.sin()?], 1)?, labels: None })
             }
             Real::Samples { samples, labels, count } => {
@@ -176,7 +198,7 @@ impl Batches for DeviceBatches {
                     draws: self.draws as u32,
                 };
                 let key = cx.key(SHUFFLE_STREAM);
-                let indices = random::shuffled_indices(self.batch, shuffle, key, cx.counter())?;
+                let indices = random::shuffled_indices(self.share(), shuffle, key, cx.counter())?;
                 let mut samples = gather_rows(samples, &indices)?;
                 if self.mirror {
                     samples = mirrored_at_random(&samples, cx)?;
@@ -189,7 +211,7 @@ impl Batches for DeviceBatches {
     }
 
     fn noise(&mut self, cx: &mut Context) -> Result<Batch> {
-        let noise = labelled_noise(self.batch, self.latent, self.classes, self.dtype, cx)?;
+        let noise = labelled_noise(self.share(), self.latent, self.classes, self.dtype, cx)?;
         debug_assert!(noise.samples.device().is(&self.device));
         Ok(noise)
     }

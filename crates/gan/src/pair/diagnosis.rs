@@ -19,26 +19,27 @@ impl Pair {
     ) -> Result<String> {
         let mut cx = self.context()?;
         let real = batches.real(0, &mut cx)?;
-        if bad(&real.samples)? {
-            return Ok("the batch of real samples".to_owned());
+        let place = bad(&real.samples)?.then(|| "the batch of real samples".to_owned());
+        if let Some(place) = self.anywhere(place)? {
+            return Ok(place);
         }
         let noise = batches.noise(&mut cx)?;
         let (fake, place) = self.look(&self.generator, &noise.samples, &noise.labels, &mut cx)?;
-        if let Some(place) = place {
+        if let Some(place) = self.anywhere(place)? {
             return Ok(place);
         }
         for (samples, labels) in [(&real.samples, &real.labels), (&fake, &noise.labels)] {
             let (_, place) = self.look(&self.discriminator, samples, labels, &mut cx)?;
-            if let Some(place) = place {
+            if let Some(place) = self.anywhere(place)? {
                 return Ok(place);
             }
         }
         let simultaneous = self.recipe.generator_update == GeneratorUpdate::Simultaneous;
         let game = self.judge(&real, &fake, &noise, &mut cx)?;
-        let mut place = first_bad_gradient(&game.loss_d, &self.discriminator)?;
+        let mut place = self.first_bad_gradient(&game.loss_d, &self.discriminator)?;
         if simultaneous && place.is_none() {
             let (loss_g, _) = self.generator_loss(&real, &fake, &noise, Some(&game), &mut cx)?;
-            place = first_bad_gradient(&loss_g, &self.generator)?;
+            place = self.first_bad_gradient(&loss_g, &self.generator)?;
         }
         if let Some(place) = place {
             return Ok(place);
@@ -53,8 +54,8 @@ impl Pair {
             let fake = self.make(&noise, &mut cx)?;
             let (_, place) = self.look(&self.discriminator, &fake, &noise.labels, &mut cx)?;
             let (loss_g, _) = self.generator_loss(&real, &fake, &noise, None, &mut cx)?;
-            let place = match place {
-                None => first_bad_gradient(&loss_g, &self.generator)?,
+            let place = match self.anywhere(place)? {
+                None => self.first_bad_gradient(&loss_g, &self.generator)?,
                 place => place,
             };
             if let Some(place) = place {
@@ -86,6 +87,35 @@ impl Pair {
         Ok((result, found))
     }
 
+    /// The loss of a network, or the first of its gradients, that is not finite.
+    fn first_bad_gradient(&self, loss: &Tensor, network: &Network) -> Result<Option<String>> {
+        let place = bad(loss)?.then(|| format!("the loss of the {}", network.name()));
+        if let Some(place) = self.anywhere(place)? {
+            return Ok(Some(place));
+        }
+        let grads = gradients(loss, network)?;
+        let params = network.params();
+        let names = params.iter().filter(|(_, param)| param.is_trainable()).map(|(name, _)| name);
+        let mut place = None;
+        // The backward pass meets the last layers first.
+        for (grad, name) in grads.iter().zip(names).collect::<Vec<_>>().into_iter().rev() {
+            if bad(grad)? {
+                place = Some(format!("the gradient of {}.{name}", network.name()));
+                break;
+            }
+        }
+        self.anywhere(place)
+    }
+
+    /// The place that the first rank has found which found one, with its number where there are several: what one has to
+    /// say ends the search of all.
+    fn anywhere(&self, place: Option<String>) -> Result<Option<String>> {
+        let Some(ranks) = &self.ranks else { return Ok(place) };
+        let places = ranks.all_gather(place.unwrap_or_default().as_bytes())?;
+        let found = places.iter().enumerate().find(|(_, place)| !place.is_empty());
+        Ok(found.map(|(rank, place)| format!("{} on rank {rank}", String::from_utf8_lossy(place))))
+    }
+
     /// Puts the values of one network back from a snapshot of both.
     fn restore_network(&self, network: &Network, snapshot: &[Tensor]) {
         let own = network.params().len();
@@ -103,23 +133,6 @@ fn first_bad_weight(network: &Network) -> Result<Option<String>> {
     for (name, param) in network.params() {
         if bad(&param.value())? {
             return Ok(Some(format!("{}.{name}", network.name())));
-        }
-    }
-    Ok(None)
-}
-
-/// The loss of a network, or the first of its gradients, that is not finite.
-fn first_bad_gradient(loss: &Tensor, network: &Network) -> Result<Option<String>> {
-    if bad(loss)? {
-        return Ok(Some(format!("the loss of the {}", network.name())));
-    }
-    let grads = gradients(loss, network)?;
-    let params = network.params();
-    let names = params.iter().filter(|(_, param)| param.is_trainable()).map(|(name, _)| name);
-    // The backward pass meets the last layers first.
-    for (grad, name) in grads.iter().zip(names).collect::<Vec<_>>().into_iter().rev() {
-        if bad(grad)? {
-            return Ok(Some(format!("the gradient of {}.{name}", network.name())));
         }
     }
     Ok(None)

@@ -213,8 +213,10 @@ impl Pair {
                     _ => None,
                 };
                 cx.set_parts(if passes == Passes::Separate { 2 } else { 1 });
+                cx.set_pieces(2);
                 let said = self.ask(&both, labels.as_ref(), cx);
                 cx.set_parts(1);
+                cx.set_pieces(1);
                 let said = said?;
                 // The mean over both is half of the sum of their means.
                 let mistakes = said.class_loss(labels.as_ref())?;

@@ -13,6 +13,8 @@ use crate::recipe::{GeneratorUpdate, Recipe};
 use belamy_nn::average::Average;
 use belamy_nn::optimizer::{Optimizer, gradients};
 use belamy_nn::{Context, Network};
+use belamy_tensor::communicator::Ranks;
+use belamy_tensor::ops::all_reduce::all_reduce_means;
 use belamy_tensor::{DType, Device, Tensor};
 use recorded::{Recorded, Unverified};
 
@@ -49,6 +51,8 @@ pub struct Pair {
     recorded: Option<Recorded>,
     /// Whether steps are recorded where the device can: tests look at both ways.
     pub records: bool,
+    /// Those that share each batch, if they are several.
+    ranks: Option<Ranks>,
 }
 
 /// What a step measured, on the device: reading it waits for the device, so it is read only when it is shown.
@@ -115,7 +119,29 @@ impl Pair {
             warm: 0,
             recorded: None,
             records,
+            ranks: None,
         })
+    }
+
+    /// Trains from now on with other ranks, each on its share of every batch: to rounding what one rank does with whole
+    /// batches. Gradients are averaged and batch norm's statistics taken over all of them. Fails where a batch cannot be
+    /// shared evenly, or the recipe looks at a batch in a way that is not shared yet.
+    pub fn share(&mut self, ranks: &Ranks) -> Result<()> {
+        crate::sharing::check(&self.recipe, ranks.size())?;
+        if ranks.size() > 1 {
+            // What others have comes through the host, which no recorded step waits for.
+            (self.records, self.ranks) = (false, Some(ranks.clone()));
+        }
+        Ok(())
+    }
+
+    /// A network's gradients, of whatever ranks there are.
+    fn gradients(&self, loss: &Tensor, network: &Network) -> Result<Vec<Tensor>> {
+        let grads = gradients(loss, network)?;
+        match &self.ranks {
+            Some(ranks) => Ok(all_reduce_means(&grads, ranks)?),
+            None => Ok(grads),
+        }
     }
 
     /// Where the networks live.
@@ -146,12 +172,12 @@ impl Pair {
                 None => None,
             };
             let game = self.judge(&real, earlier.as_ref().unwrap_or(&fake), &noise, &mut cx)?;
-            let grads_d = gradients(&game.loss_d, &self.discriminator)?;
+            let grads_d = self.gradients(&game.loss_d, &self.discriminator)?;
             if last && update == GeneratorUpdate::Simultaneous {
                 // The generator is judged by what it made, whatever else the discriminator was shown.
                 let same = earlier.is_none().then_some(&game);
                 let (loss_g, parts) = self.generator_loss(&real, &fake, &noise, same, &mut cx)?;
-                let grads_g = gradients(&loss_g, &self.generator)?;
+                let grads_g = self.gradients(&loss_g, &self.generator)?;
                 self.move_discriminator(&grads_d)?;
                 self.generator_optimizer.apply(&self.generator, &grads_g)?;
                 return self.measures(game, &loss_g, parts, [&grads_d, &grads_g]);
@@ -166,7 +192,7 @@ impl Pair {
                     _ => (fake, noise),
                 };
                 let (loss_g, parts) = self.generator_loss(&real, &fake, &noise, None, &mut cx)?;
-                let grads_g = gradients(&loss_g, &self.generator)?;
+                let grads_g = self.gradients(&loss_g, &self.generator)?;
                 self.generator_optimizer.apply(&self.generator, &grads_g)?;
                 return self.measures(game, &loss_g, parts, [&grads_d, &grads_g]);
             }

@@ -7,6 +7,7 @@ use crate::pool::Pool;
 use belamy_nn::Context;
 use belamy_nn::average::Average;
 use belamy_nn::optimizer::Optimizer;
+use belamy_tensor::communicator::{Numbers, Ranks};
 use belamy_tensor::ops::finite::count_non_finite;
 use belamy_tensor::ops::random::{self, advance_counter};
 use belamy_tensor::{Buffer, Recording, Tensor};
@@ -91,6 +92,13 @@ pub(super) struct Recorded {
     measures: Measures,
     /// How many numbers are not finite, likewise.
     count: Tensor,
+}
+
+/// A count of each rank, added up.
+fn everywhere(count: &Tensor, ranks: &Ranks) -> Result<Tensor> {
+    let mut total = [count.item()?];
+    ranks.all_reduce_sum(Numbers::F64(&mut total))?;
+    Ok(Tensor::from_slice(&[total[0] as f32], count.shape(), count.device())?)
 }
 
 impl Pair {
@@ -202,7 +210,11 @@ impl Pair {
         self.step += 1;
         let mut watched = vec![measures.loss_d.clone(), measures.loss_g.clone()];
         watched.extend(self.networks().flat_map(|network| network.trainable()).map(|p| p.value()));
-        let count = count_non_finite(&watched.iter().collect::<Vec<_>>())?;
+        let mut count = count_non_finite(&watched.iter().collect::<Vec<_>>())?;
+        if let Some(ranks) = &self.ranks {
+            // All go back together, or none.
+            count = everywhere(&count, ranks)?;
+        }
         Ok((measures, count))
     }
 
@@ -228,15 +240,24 @@ impl Pair {
         self.counter = state.counter;
     }
 
+    /// Which of a batch's samples is the first of this rank.
+    fn first_sample(&self) -> u32 {
+        let share = |ranks: &Ranks| ranks.rank() * (self.recipe.batch / ranks.size());
+        self.ranks.as_ref().map_or(0, share) as u32
+    }
+
     /// The context of the step to come. Its counter is moved on from the last step's on the device; only a run that
     /// begins, or goes back, sends one there.
     pub(super) fn context(&mut self) -> Result<Context> {
         let counter = match self.counter.take() {
             Some((step, counter)) if step == self.step => counter,
             Some((step, counter)) if step + 1 == self.step => advance_counter(&counter, 1)?,
-            _ => random::counter(self.step as u32, 0, &self.device)?,
+            _ => random::counter(self.step as u32, self.first_sample(), &self.device)?,
         };
-        let context = Context::at(self.seed, &counter);
+        let mut context = Context::at(self.seed, &counter);
+        if let Some(ranks) = &self.ranks {
+            context.set_ranks(ranks, self.step as u32);
+        }
         self.counter = Some((self.step, counter));
         Ok(context)
     }

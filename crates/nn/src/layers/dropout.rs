@@ -2,6 +2,7 @@
 
 use crate::onnx::{Graph, Value, refused};
 use crate::{Context, Layer};
+use belamy_tensor::ops::concat::concat;
 use belamy_tensor::ops::dropout::dropout;
 use belamy_tensor::{Error, Result, Shape, Tensor};
 
@@ -46,7 +47,19 @@ impl Layer for Dropout {
             return Ok(x.clone());
         }
         let key = cx.next_key();
-        dropout(x, self.rate, key, cx.counter())
+        let pieces = cx.pieces();
+        if cx.ranks().is_none() || pieces == 1 {
+            return dropout(x, self.rate, key, cx.counter());
+        }
+        // A rank has its share of each piece, and draws for it what a rank that has all of them would.
+        let length = x.dims()[0] / pieces;
+        let dropped = (0..pieces)
+            .map(|piece| {
+                let own = x.slice(0, piece * length, length)?;
+                dropout(&own, self.rate, key, &cx.counter_of_piece(piece, length)?)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        concat(&dropped.iter().collect::<Vec<_>>(), 0)
     }
 
     fn onnx(&self, _graph: &mut Graph, x: &Value) -> Result<Value> {

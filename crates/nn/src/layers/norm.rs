@@ -5,6 +5,7 @@ use crate::initializer::{Fans, Initializer};
 use crate::onnx::{Attribute, Graph, Value};
 use crate::{Context, Layer, Param};
 use belamy_tensor::ops::norm;
+use belamy_tensor::ops::norm_over_ranks::batch_norm_over_ranks;
 use belamy_tensor::{Error, Result, Shape, Tensor};
 
 /// Which variance the running average takes.
@@ -18,8 +19,8 @@ pub enum RunningVariance {
 
 /// Batch normalisation over all axes but the last (Ioffe and Szegedy, 2015).
 ///
-/// Training takes the batch's statistics (each part's own, where [`Context::parts`] says that it has several) and moves
-/// the running ones: `running = decay · running + (1 − decay) · batch`. Evaluation takes the running ones.
+/// Training takes the batch's statistics (each part's own, where [`Context::parts`] says that it has several; those of all
+/// ranks that share the batch, where [`Context::ranks`] says that there are any) and moves the running ones: `running = decay · running + (1 − decay) · batch`. Evaluation takes the running ones.
 #[derive(Debug)]
 pub struct BatchNorm {
     gamma: Param,
@@ -79,19 +80,20 @@ impl BatchNorm {
         }
         if self.variance == RunningVariance::Biased
             && cx.parts() == 1
+            && cx.ranks().is_none()
             && x.shape().elements() == gamma.shape().elements()
         {
             let y = self.of_one_value(x, &beta)?;
             return if slope == 1.0 { Ok(y) } else { y.leaky_relu(slope) };
         }
-        let (y, statistics) = norm::batch_norm_leaky_relu(
-            x,
-            Some(&gamma),
-            Some(&beta),
-            self.epsilon,
-            slope,
-            cx.parts(),
-        )?;
+        let (epsilon, parts) = (self.epsilon, cx.parts());
+        let (y, statistics) = match cx.ranks() {
+            Some(ranks) => batch_norm_over_ranks(x, &gamma, &beta, epsilon, slope, parts, ranks)?,
+            None => {
+                let (gamma, beta) = (Some(&gamma), Some(&beta));
+                norm::batch_norm_leaky_relu(x, gamma, beta, epsilon, slope, parts)?
+            }
+        };
         let unbiased = self.variance == RunningVariance::Unbiased;
         let (mean, variance) = norm::running_statistics(
             &running_mean,

@@ -15,12 +15,15 @@
 //! | [`pixel_shuffle`] | pixel_shuffle, pixel_unshuffle, by permute | linear | one another |
 //! | [`gather`] | gather_rows, scatter_add_rows | linear | one another |
 //! | [`norm`] | batch_norm, instance_norm, normalize | fused | norm_grad, or through its definition |
+//! | [`norm_over_ranks`] | batch_norm_over_ranks | fused | norm_grad, or through its definition |
+//! | [`all_reduce`] | all_reduce_sum | linear | itself |
 //! | [`loss`] | bce_with_logits, cross_entropy_with_logits | fused; composed | pointwise |
 //! | [`dropout`] | dropout | linear | itself |
 //! | [`random`] | uniform, normal, bernoulli, integers, shuffled_indices | generators | none |
 //! | [`finite`] | count_non_finite | watching | none |
 //! | [`optimizer`] | adam, sgd, rmsprop, global_norm | updates | none |
 
+pub mod all_reduce;
 pub mod concat;
 pub mod conv2d;
 pub mod dropout;
@@ -29,6 +32,7 @@ pub mod gather;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
+pub mod norm_over_ranks;
 pub mod optimizer;
 pub mod pad;
 pub mod pixel_shuffle;

@@ -256,6 +256,17 @@ pub fn batch_norm_leaky_relu(
     Ok((y, Statistics { mean, variance, count }))
 }
 
+/// `(x − mean) / √(variance + ε)` of each part of `x: [.., C]` with the statistics that it is made by; a channel may have a
+/// single number.
+pub(crate) fn statistics(x: &Tensor, epsilon: f64, parts: usize) -> Result<(Tensor, Statistics)> {
+    let op = Norm { name: "batch_norm", groups: Groups::Parts(parts), epsilon, slope: 1.0 };
+    let (y, mut saved) = apply_affine(op, x, None, None)?;
+    let (variance, mean) = (saved.pop(), saved.pop());
+    let (mean, variance) = mean.zip(variance).expect("norm saves its mean and variance");
+    let count = x.shape().elements() / mean.shape().elements().max(1);
+    Ok((y, Statistics { mean, variance, count }))
+}
+
 /// Running statistics moved by a batch's: `decay · running + (1 − decay) · batch`, for each part of the batch in order.
 ///
 /// `running_mean` and `running_variance` are `[C]`; an `unbiased` variance is corrected by n / (n − 1), as PyTorch

@@ -1,0 +1,133 @@
+//! Ranks that share batches do what one rank does with whole ones: in f64, to the rounding of sums.
+
+#[path = "common/recipes.rs"]
+mod recipes;
+
+use belamy_gan::Recipe;
+use belamy_gan::batches::DeviceBatches;
+use belamy_gan::pair::Pair;
+use belamy_gan::source;
+use belamy_ranks::{Alone, meet};
+use belamy_tensor::DType;
+use belamy_tensor::communicator::Ranks;
+use recipes::{data, small, temporary};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+const STEPS: usize = 3;
+
+/// All weights and running statistics after some steps of a rank, with what it measured in the last one.
+fn train(recipe: &Recipe, path: Option<&Path>, rank: &Ranks) -> Vec<f64> {
+    let device = belamy_cpu::cpu();
+    let mut pair = Pair::new(recipe.clone(), 1, DType::F64, &device).unwrap();
+    pair.share(rank).unwrap();
+    let data = source::load(recipe, path, 1).unwrap();
+    let (data, discriminator) = (data.as_ref(), &pair.discriminator);
+    let batches = DeviceBatches::new(recipe, data, discriminator, DType::F64, &device).unwrap();
+    let mut batches = batches.shared_by(rank.size());
+    for _ in 0..STEPS {
+        pair.step(&mut batches).unwrap();
+        pair.verify(&mut batches).unwrap();
+    }
+    let params = pair.networks().flat_map(|network| network.params());
+    params.flat_map(|(_, param)| param.value().to_f64().unwrap()).collect()
+}
+
+fn on_ranks(recipe: &Recipe, path: Option<&Path>, count: usize) -> Vec<Vec<f64>> {
+    let ranks = meet(Arc::new(Alone), count, Duration::from_secs(120)).unwrap();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            ranks.iter().map(|rank| scope.spawn(move || train(recipe, path, rank))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+fn ranks_agree_with_one(name: &str, settings: &[&str]) {
+    let mut recipe = small(name);
+    recipe.batch = 8;
+    settings.iter().for_each(|setting| recipe.set(setting).unwrap());
+    let folder =
+        temporary(&format!("ranks-{name}-{}", settings.join("-").replace(['.', '='], "-")));
+    let path = data(&recipe, &folder.join("data"));
+    let one = on_ranks(&recipe, path.as_deref(), 1).remove(0);
+    let start = Pair::new(recipe.clone(), 1, DType::F64, &belamy_cpu::cpu()).unwrap();
+    let params = start.networks().flat_map(|network| network.params());
+    let start: Vec<f64> = params.flat_map(|(_, param)| param.value().to_f64().unwrap()).collect();
+    assert!(one != start, "{name} has not moved");
+    for count in [2, 4] {
+        let found = on_ranks(&recipe, path.as_deref(), count);
+        for (rank, weights) in found.iter().enumerate() {
+            assert!(weights == &found[0], "{name}: rank {rank} of {count} has weights of its own");
+        }
+        let apart = found[0].iter().zip(&one).map(|(a, b)| (a - b).abs() / b.abs().max(1.0));
+        let apart = apart.fold(0.0, f64::max);
+        assert!(apart <= 1e-10, "{name} {settings:?}: {count} ranks are {apart:e} from one");
+        let again = on_ranks(&recipe, path.as_deref(), count);
+        assert!(again[0] == found[0], "{name}: {count} ranks do something else the second time");
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn mnist_mlp() {
+    ranks_agree_with_one("mnist-mlp", &[]);
+}
+
+#[test]
+fn sine() {
+    ranks_agree_with_one("sine", &[]);
+}
+
+/// Batch norm in the generator, dropout in both halves of the discriminator's batch.
+#[test]
+fn mnist_dcgan() {
+    ranks_agree_with_one("mnist-dcgan", &[]);
+}
+
+/// Batch norm in both networks, of real and fake samples apart and together.
+#[test]
+fn dcgan64() {
+    ranks_agree_with_one("dcgan64", &[]);
+    ranks_agree_with_one("dcgan64", &["passes=joined"]);
+}
+
+/// Second derivatives through batch norm whose statistics are of all ranks.
+#[test]
+fn dcgan64_with_a_gradient_penalty() {
+    ranks_agree_with_one("dcgan64", &["objective=wasserstein", "regularizers.gradient_penalty=10"]);
+}
+
+#[test]
+fn mnist_conditional_with_an_auxiliary_classifier() {
+    ranks_agree_with_one("mnist-conditional", &["regularizers.auxiliary=1"]);
+}
+
+/// Everything that is drawn for a sample: flipped and noisy labels, noise on samples, augmentation.
+#[test]
+fn mnist_dcgan_with_all_that_is_drawn() {
+    let settings = [
+        "labels.flip=0.1",
+        "labels.noise=0.1",
+        "regularizers.instance_noise=0.1",
+        "regularizers.instance_noise_steps=100",
+        "regularizers.r1=1",
+        "regularizers.augment=true",
+        "watch_gradients=true",
+    ];
+    ranks_agree_with_one("mnist-dcgan", &settings);
+}
+
+#[test]
+fn what_cannot_be_shared_says_so() {
+    let ranks = meet(Arc::new(Alone), 3, Duration::from_secs(1)).unwrap();
+    let refused = |settings: &[&str]| {
+        let mut recipe = small("mnist-dcgan");
+        settings.iter().for_each(|setting| recipe.set(setting).unwrap());
+        let mut pair = Pair::new(recipe, 1, DType::F32, &belamy_cpu::cpu()).unwrap();
+        pair.share(&ranks[0]).unwrap_err().to_string()
+    };
+    assert!(refused(&["batch=8"]).contains("8 cannot be shared evenly by 3"));
+    let many = refused(&["batch=9", "regularizers.minibatch_stddev=3"]);
+    assert!(many.contains("minibatch_stddev"), "{many}");
+}

@@ -1,0 +1,371 @@
+//! Where the ranks of a process meet: each call waits until all have come, one of them deals with the other processes,
+//! and all go on with the result.
+
+use crate::processes::Processes;
+use belamy_tensor::communicator::{Communicator, Numbers, Ranks, sum_by_rank};
+use belamy_tensor::{Error, Result};
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What ranks bring to a call.
+#[derive(Debug)]
+enum Brought {
+    Bytes(Vec<u8>),
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+}
+
+impl Brought {
+    /// The kind of call, and how many numbers it is of, where that must be the same everywhere.
+    fn call(&self) -> (u64, usize) {
+        match self {
+            Brought::Bytes(_) => (0, 0),
+            Brought::F32(values) => (1, values.len()),
+            Brought::F64(values) => (2, values.len()),
+        }
+    }
+}
+
+/// What they take from it.
+#[derive(Debug)]
+enum Taken {
+    Bytes(Vec<Vec<u8>>),
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+    Failed(String),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Calls that were completed.
+    calls: u64,
+    brought: Vec<Option<Brought>>,
+    /// All have come, and one deals with the other processes.
+    under_way: bool,
+    result: Option<Arc<Taken>>,
+    /// How many have yet to take the result.
+    waiting: usize,
+    /// Why no further call can be made.
+    over: Option<String>,
+}
+
+struct Meeting {
+    processes: Arc<dyn Processes>,
+    /// Ranks of a process.
+    ranks: usize,
+    deadline: Duration,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl fmt::Debug for Meeting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (ranks, processes) = (&self.ranks, &self.processes);
+        f.debug_struct("Meeting").field("ranks", ranks).field("processes", processes).finish()
+    }
+}
+
+/// A rank of a meeting.
+#[derive(Debug)]
+struct Member {
+    meeting: Arc<Meeting>,
+    /// Which of its process's ranks.
+    seat: usize,
+}
+
+/// This process's ranks of `ranks` in all, in order: each for a thread of its own. A call fails when another rank is
+/// not there within the deadline.
+///
+/// Fails when the number of processes does not divide that of ranks.
+///
+/// ```
+/// use belamy_ranks::{Alone, meet};
+/// use belamy_tensor::communicator::Numbers;
+/// use std::{sync::Arc, time::Duration};
+/// let ranks = meet(Arc::new(Alone), 3, Duration::from_secs(10))?;
+/// let sums: Vec<f32> = std::thread::scope(|scope| {
+///     let threads: Vec<_> = ranks
+///         .iter()
+///         .map(|rank| {
+///             scope.spawn(move || {
+///                 let mut mine = [rank.rank() as f32];
+///                 rank.all_reduce_sum(Numbers::F32(&mut mine)).map(|()| mine[0])
+///             })
+///         })
+///         .collect();
+///     threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Result<_, _>>()
+/// })?;
+/// assert_eq!(sums, [3.0, 3.0, 3.0]);
+/// # Ok::<(), belamy_tensor::Error>(())
+/// ```
+pub fn meet(processes: Arc<dyn Processes>, ranks: usize, deadline: Duration) -> Result<Vec<Ranks>> {
+    let count = processes.count();
+    if ranks == 0 || !ranks.is_multiple_of(count) {
+        let message = format!("{ranks} shards cannot be shared evenly by {count} processes");
+        return Err(Error::ranks(message));
+    }
+    let here = ranks / count;
+    let state = State { brought: (0..here).map(|_| None).collect(), ..State::default() };
+    let meeting = Arc::new(Meeting {
+        processes,
+        ranks: here,
+        deadline,
+        state: Mutex::new(state),
+        changed: Condvar::new(),
+    });
+    let member = |seat| Arc::new(Member { meeting: Arc::clone(&meeting), seat }) as Ranks;
+    Ok((0..here).map(member).collect())
+}
+
+impl Meeting {
+    /// A rank that panics elsewhere leaves nothing half done in here.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn first_rank(&self) -> usize {
+        self.processes.index() * self.ranks
+    }
+
+    /// Waits until `ready`, or says why that will not be.
+    fn wait<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        ready: impl Fn(&State) -> bool,
+    ) -> Result<MutexGuard<'a, State>> {
+        let mut until = Instant::now() + self.deadline;
+        loop {
+            if ready(&state) {
+                return Ok(state);
+            }
+            if let Some(why) = &state.over {
+                return Err(Error::ranks(why.clone()));
+            }
+            if state.under_way {
+                // The exchange between processes has a deadline of its own.
+                until = Instant::now() + self.deadline;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let missing = state.brought.iter().position(Option::is_none).unwrap_or(0);
+                let why = format!(
+                    "rank {} did not come to call {} within {} s",
+                    self.first_rank() + missing,
+                    state.calls + 1,
+                    self.deadline.as_secs_f64()
+                );
+                self.end(&mut state, &why);
+                return Err(Error::ranks(why));
+            }
+            let step = left.min(Duration::from_millis(100));
+            let waited = self.changed.wait_timeout(state, step);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn end(&self, state: &mut State, why: &str) {
+        state.over.get_or_insert_with(|| why.to_owned());
+        self.changed.notify_all();
+    }
+
+    fn call(&self, seat: usize, brought: Brought) -> Result<Arc<Taken>> {
+        // Those of the call before may not have taken its result yet.
+        let mut state = self.wait(self.state(), |state| state.waiting == 0)?;
+        if let Some(why) = &state.over {
+            return Err(Error::ranks(why.clone()));
+        }
+        state.brought[seat] = Some(brought);
+        if state.brought.iter().all(Option::is_some) {
+            let brought: Vec<Brought> = state.brought.iter_mut().filter_map(Option::take).collect();
+            state.under_way = true;
+            let number = state.calls;
+            drop(state);
+            let taken = self.together(number, brought).unwrap_or_else(Taken::Failed);
+            state = self.state();
+            state.calls += 1;
+            state.under_way = false;
+            if let Taken::Failed(why) = &taken {
+                self.end(&mut state, why);
+            }
+            state.result = Some(Arc::new(taken));
+            state.waiting = self.ranks;
+            self.changed.notify_all();
+        } else {
+            let number = state.calls;
+            state = self.wait(state, |state| state.calls > number && state.result.is_some())?;
+        }
+        let taken = state.result.clone();
+        state.waiting -= 1;
+        if state.waiting == 0 {
+            state.result = None;
+            self.changed.notify_all();
+        }
+        match taken.as_deref() {
+            Some(Taken::Failed(why)) => Err(Error::ranks(why.clone())),
+            _ => taken.ok_or_else(|| Error::ranks("a call had no result")),
+        }
+    }
+
+    /// What all ranks of all processes have brought to call `number`, put together.
+    fn together(&self, number: u64, brought: Vec<Brought>) -> Result<Taken, String> {
+        let call = brought[0].call();
+        if let Some(other) = brought.iter().position(|other| other.call() != call) {
+            let (first, other) = (self.first_rank(), self.first_rank() + other);
+            return Err(format!(
+                "ranks {first} and {other} make different calls: they have parted"
+            ));
+        }
+        let heading: Vec<u8> =
+            [number, call.0, call.1 as u64].iter().flat_map(|word| word.to_le_bytes()).collect();
+        match brought[0] {
+            Brought::Bytes(_) => {
+                let bytes = brought.into_iter().filter_map(|one| match one {
+                    Brought::Bytes(bytes) => Some(bytes),
+                    _ => None,
+                });
+                self.gathered(&heading, bytes.collect()).map(Taken::Bytes)
+            }
+            Brought::F32(_) => {
+                let numbers = brought.into_iter().filter_map(|one| match one {
+                    Brought::F32(numbers) => Some(numbers),
+                    _ => None,
+                });
+                self.summed(&heading, numbers.collect(), f32::to_le_bytes, f32::from_le_bytes)
+                    .map(Taken::F32)
+            }
+            Brought::F64(_) => {
+                let numbers = brought.into_iter().filter_map(|one| match one {
+                    Brought::F64(numbers) => Some(numbers),
+                    _ => None,
+                });
+                self.summed(&heading, numbers.collect(), f64::to_le_bytes, f64::from_le_bytes)
+                    .map(Taken::F64)
+            }
+        }
+    }
+
+    /// Exchanges what begins with the heading of this call, and finds that all others' does too.
+    fn exchange(&self, heading: &[u8], to: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, String> {
+        let to = to.into_iter().map(|bytes| [heading, &bytes].concat()).collect();
+        let mut from = self.processes.exchange(to)?;
+        for (process, bytes) in from.iter_mut().enumerate() {
+            if !bytes.starts_with(heading) {
+                let rank = process * self.ranks;
+                return Err(format!("rank {rank} makes another call than this one: it has parted"));
+            }
+            bytes.drain(..heading.len());
+        }
+        Ok(from)
+    }
+
+    fn gathered(&self, heading: &[u8], mine: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, String> {
+        if self.processes.count() == 1 {
+            return Ok(mine);
+        }
+        let mut packed = Vec::new();
+        for bytes in &mine {
+            packed.extend((bytes.len() as u64).to_le_bytes());
+            packed.extend(bytes);
+        }
+        let from = self.exchange(heading, vec![packed; self.processes.count()])?;
+        let mut all = Vec::new();
+        for mut packed in from.iter().map(Vec::as_slice) {
+            while let Some((length, rest)) = packed.split_first_chunk::<8>() {
+                let length = u64::from_le_bytes(*length) as usize;
+                let Some((bytes, rest)) = rest.split_at_checked(length) else {
+                    return Err("a message of another rank is cut short".to_owned());
+                };
+                all.push(bytes.to_vec());
+                packed = rest;
+            }
+        }
+        Ok(all)
+    }
+
+    fn summed<E: Copy + std::ops::AddAssign, const BYTES: usize>(
+        &self,
+        heading: &[u8],
+        mut mine: Vec<Vec<E>>,
+        to_bytes: fn(E) -> [u8; BYTES],
+        from_bytes: fn([u8; BYTES]) -> E,
+    ) -> Result<Vec<E>, String> {
+        let processes = self.processes.count();
+        if processes == 1 {
+            sum_by_rank(&mut mine);
+            return Ok(mine.swap_remove(0));
+        }
+        let length = mine[0].len();
+        let piece =
+            |process: usize| length * process / processes..length * (process + 1) / processes;
+        let pack =
+            |numbers: &[E]| -> Vec<u8> { numbers.iter().flat_map(|&x| to_bytes(x)).collect() };
+        let unpack = |bytes: &[u8]| -> Vec<E> {
+            bytes.as_chunks().0.iter().map(|&bytes| from_bytes(bytes)).collect()
+        };
+        let to = (0..processes)
+            .map(|process| mine.iter().flat_map(|own| pack(&own[piece(process)])).collect())
+            .collect();
+        let from = self.exchange(heading, to)?;
+        let own = piece(self.processes.index()).len();
+        let mut ranks = Vec::new();
+        for bytes in &from {
+            let numbers = unpack(bytes);
+            if numbers.len() != own * self.ranks {
+                return Err("a message of another rank is cut short".to_owned());
+            }
+            if own == 0 {
+                continue;
+            }
+            ranks.extend(numbers.chunks_exact(own).map(<[E]>::to_vec));
+        }
+        sum_by_rank(&mut ranks);
+        let sum = pack(ranks.first().map_or(&[], Vec::as_slice));
+        let from = self.exchange(heading, vec![sum; processes])?;
+        let all: Vec<E> = from.iter().flat_map(|bytes| unpack(bytes)).collect();
+        if all.len() == length {
+            Ok(all)
+        } else {
+            Err("a sum of another rank is cut short".to_owned())
+        }
+    }
+}
+
+impl Communicator for Member {
+    fn rank(&self) -> usize {
+        self.meeting.first_rank() + self.seat
+    }
+
+    fn size(&self) -> usize {
+        self.meeting.processes.count() * self.meeting.ranks
+    }
+
+    fn all_gather(&self, mine: &[u8]) -> Result<Vec<Vec<u8>>> {
+        match &*self.meeting.call(self.seat, Brought::Bytes(mine.to_vec()))? {
+            Taken::Bytes(all) => Ok(all.clone()),
+            _ => Err(Error::ranks("a call was answered with another's result")),
+        }
+    }
+
+    fn all_reduce_sum(&self, numbers: Numbers<'_>) -> Result<()> {
+        let brought = match &numbers {
+            Numbers::F32(values) => Brought::F32(values.to_vec()),
+            Numbers::F64(values) => Brought::F64(values.to_vec()),
+        };
+        match (&*self.meeting.call(self.seat, brought)?, numbers) {
+            (Taken::F32(sum), Numbers::F32(values)) => values.copy_from_slice(sum),
+            (Taken::F64(sum), Numbers::F64(values)) => values.copy_from_slice(sum),
+            _ => return Err(Error::ranks("a call was answered with another's result")),
+        }
+        Ok(())
+    }
+
+    fn leave(&self, why: &str) {
+        let why = format!("rank {} has left: {why}", self.rank());
+        self.meeting.end(&mut self.meeting.state(), &why);
+        self.meeting.processes.abort(&why);
+    }
+}
+
+#[cfg(test)]
+mod tests;

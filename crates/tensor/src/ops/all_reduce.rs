@@ -1,0 +1,88 @@
+//! Sums over the ranks that share a batch.
+//!
+//! ```text
+//! all_reduce_sum    y = Σ_r x_r        the same y on every rank r
+//! ```
+//!
+//! Seen from all ranks together, with L = Σ_r L_r the sum of what each one differentiates, dL/dx_r = Σ_s dL_s/dy: the
+//! derivative is the same op, so it is right to any order. Numbers go through the host. A rank whose graph does not
+//! lead through the op would not take part in its backward pass: all ranks run the same program.
+
+use crate::autograd::Backward;
+use crate::communicator::{Numbers, Ranks};
+use crate::device::Meta;
+use crate::error::Result;
+use crate::op::{self, Launch, Op};
+use crate::{DType, Tensor};
+
+#[derive(Debug, Clone)]
+struct AllReduceSum(Ranks);
+
+impl Op for AllReduceSum {
+    fn name(&self) -> &'static str {
+        "all_reduce_sum"
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Meta> {
+        op::same_float(self.name(), inputs)?;
+        Ok(inputs[0])
+    }
+
+    fn launch(&self, _inputs: &[Meta], _output: Meta) -> Launch {
+        Launch::AllReduceSum(self.0.clone())
+    }
+
+    fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(all_reduce_sum(cx.grad, &self.0)?)])
+    }
+}
+
+/// The sum over all ranks of each one's `x`, of the same shape everywhere. Differentiable to any order. Fails when a rank
+/// has left.
+#[track_caller]
+pub fn all_reduce_sum(x: &Tensor, ranks: &Ranks) -> Result<Tensor> {
+    if ranks.size() == 1 {
+        return Ok(x.clone());
+    }
+    op::apply(AllReduceSum(ranks.clone()), &[x])
+}
+
+/// The mean over all ranks: [`all_reduce_sum`] divided by their number.
+#[track_caller]
+pub fn all_reduce_mean(x: &Tensor, ranks: &Ranks) -> Result<Tensor> {
+    all_reduce_sum(x, ranks)?.mul_scalar(1.0 / ranks.size() as f64)
+}
+
+/// The means over all ranks of several tensors in one exchange: a network's gradients. Constants to the graph.
+pub fn all_reduce_means(tensors: &[Tensor], ranks: &Ranks) -> Result<Vec<Tensor>> {
+    if ranks.size() == 1 {
+        return Ok(tensors.to_vec());
+    }
+    let Some(first) = tensors.first() else { return Ok(Vec::new()) };
+    match first.dtype() {
+        DType::F64 => means::<f64>(tensors, ranks, |values| Numbers::F64(values)),
+        _ => means::<f32>(tensors, ranks, |values| Numbers::F32(values)),
+    }
+}
+
+fn means<E: crate::Element + std::ops::Mul<Output = E>>(
+    tensors: &[Tensor],
+    ranks: &Ranks,
+    numbers: fn(&mut [E]) -> Numbers<'_>,
+) -> Result<Vec<Tensor>> {
+    let mut all: Vec<E> = Vec::with_capacity(tensors.iter().map(|x| x.shape().elements()).sum());
+    for tensor in tensors {
+        all.extend(tensor.to_vec::<E>()?);
+    }
+    ranks.all_reduce_sum(numbers(&mut all))?;
+    let mut rest = &all[..];
+    tensors
+        .iter()
+        .map(|tensor| {
+            let (own, others) = rest.split_at(tensor.shape().elements());
+            rest = others;
+            Tensor::from_slice(own, tensor.shape(), tensor.device())?
+                .mul_scalar(1.0 / ranks.size() as f64)
+        })
+        .collect()
+}
