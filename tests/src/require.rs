@@ -22,8 +22,9 @@ pub fn present() -> Vec<String> {
 }
 
 /// What other crates' own tests look for, and fail without where it is required: an adapter, a GPU, NVRTC, a C++
-/// compiler, ONNX Runtime, a Fortran compiler, valgrind.
-const ELSEWHERE: [&str; 7] = ["webgpu", "cuda", "nvrtc", "cxx", "onnx", "fortran", "valgrind"];
+/// compiler, ONNX Runtime, a Fortran compiler, valgrind, MPI.
+const ELSEWHERE: [&str; 8] =
+    ["webgpu", "cuda", "nvrtc", "cxx", "onnx", "fortran", "valgrind", "mpi"];
 
 /// Says that a test is skipped for want of something, and why; fails where `BELAMY_REQUIRE` names it.
 ///

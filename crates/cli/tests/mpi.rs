@@ -1,0 +1,221 @@
+//! Training in several processes under `mpirun`, and processes that fail. Built with feature `mpi` alone.
+#![cfg(feature = "mpi")]
+
+mod common;
+
+use common::{Folder, HIDDEN, PROGRAM, files, metrics};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Whether there is an `mpirun`.
+fn can_run(test: &str) -> bool {
+    let found = Command::new("mpirun").arg("--version").output().is_ok();
+    if !found {
+        belamy_tests::require::skip(test, "mpi", "there is no mpirun");
+    }
+    found
+}
+
+/// Starts a job of so many processes, a thread each.
+fn start(processes: usize, words: &str) -> Child {
+    let mut command = Command::new("mpirun");
+    command.args(["--oversubscribe", "-n", &processes.to_string(), PROGRAM]);
+    command.args(words.split_whitespace()).args(["--threads", "1"]);
+    // Machines that test are often somebody's container, or share a core.
+    let variables = [
+        ("OMPI_ALLOW_RUN_AS_ROOT", "1"),
+        ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
+        ("OMPI_MCA_rmaps_base_oversubscribe", "1"),
+        ("OMPI_MCA_hwloc_base_binding_policy", "none"),
+        HIDDEN,
+    ];
+    command.envs(variables).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn finishes(processes: usize, words: &str) {
+    let output = start(processes, words).wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{processes} of {words}: {output:?}");
+}
+
+fn last(run: &str, step: u64) -> BTreeMap<String, Vec<u8>> {
+    files(Path::new(run).join(format!("checkpoints/step-{step:08}")))
+}
+
+#[test]
+fn twelve_shards_are_the_same_bytes_in_any_number_of_processes() {
+    if !can_run("twelve_shards_are_the_same_bytes_in_any_number_of_processes") {
+        return;
+    }
+    let folder = Folder::new("mpi-shards");
+    let plan = "train mnist-mlp --batch 24 --shards 12 --log-every 1";
+    let run = |processes: usize| folder.at(&format!("run-{processes}"));
+    for processes in [1, 2, 3, 4, 6, 12] {
+        let out = run(processes);
+        finishes(processes, &format!("{plan} --steps 4 --out {out}"));
+        assert_eq!(last(&out, 4), last(&run(1), 4), "{processes} processes");
+    }
+    // A job goes on in another number of processes, whichever it was in.
+    finishes(1, &format!("train --resume {} --steps 8", run(1)));
+    for (from, to) in [(2, 3), (12, 4), (6, 2)] {
+        let out = run(from);
+        finishes(to, &format!("train --resume {out} --steps 8"));
+        assert_eq!(last(&out, 8), last(&run(1), 8), "begun in {from}, resumed in {to}");
+    }
+}
+
+#[test]
+fn two_and_four_processes_train_as_one() {
+    if !can_run("two_and_four_processes_train_as_one") {
+        return;
+    }
+    for recipe in ["mnist-mlp", "mnist-dcgan"] {
+        let folder = Folder::new(&format!("mpi-{recipe}"));
+        let run = |name: &str| folder.at(name);
+        let plan = format!("train {recipe} --batch 16 --steps 4 --log-every 1");
+        finishes(1, &format!("{plan} --out {}", run("1")));
+        for processes in [2, 4] {
+            let name = processes.to_string();
+            finishes(processes, &format!("{plan} --out {}", run(&name)));
+            for (shared, own) in metrics(&run(&name)).iter().zip(metrics(&run("1"))) {
+                for field in ["loss_d", "loss_g"] {
+                    let values = [shared, &own].map(|line| line[field].as_f64().unwrap());
+                    // f32: each step's sums are rounded in another order.
+                    assert!((values[0] - values[1]).abs() < 5e-3, "{field}: {shared} and {own}");
+                }
+            }
+            let again = run(&format!("{name}-again"));
+            finishes(processes, &format!("{plan} --out {again}"));
+            assert_eq!(last(&again, 4), last(&run(&name), 4), "{recipe}, {processes} processes");
+        }
+    }
+}
+
+/// A job that would go on for ever, and is in training.
+fn training(folder: &Folder, processes: usize, more: &str) -> (Child, String) {
+    let out = folder.at("run");
+    let words =
+        format!("train mnist-mlp --batch 12 --steps 10000000 --log-every 1 --out {out} {more}");
+    let job = start(processes, &words);
+    let begun = Instant::now();
+    let lines = || std::fs::read_to_string(Path::new(&out).join("metrics.jsonl"));
+    while lines().map_or(0, |text| text.lines().count()) < 3 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no training");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    (job, out)
+}
+
+/// The processes that an `mpirun` has started, by rank.
+fn processes_of(job: &Child) -> Vec<u32> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(id) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
+        let read = |name: &str| std::fs::read(entry.path().join(name)).unwrap_or_default();
+        let stat = String::from_utf8_lossy(&read("stat")).into_owned();
+        let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1));
+        if parent.and_then(|text| text.parse().ok()) != Some(job.id()) {
+            continue;
+        }
+        let environment = read("environ");
+        let rank = environment
+            .split(|byte| *byte == 0)
+            .find_map(|variable| variable.strip_prefix(b"OMPI_COMM_WORLD_RANK="));
+        if let Some(rank) = rank {
+            found.insert(String::from_utf8_lossy(rank).parse::<usize>().unwrap(), id);
+        }
+    }
+    found.into_values().collect()
+}
+
+fn signal(process: u32, name: &str) {
+    let sent = Command::new("kill").args([name, &process.to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// How the job ends, which it must within so many seconds.
+fn ends_within(job: Child, seconds: f64) -> Output {
+    let begun = Instant::now();
+    let output = job.wait_with_output().unwrap();
+    let took = begun.elapsed().as_secs_f64();
+    assert!(took < seconds, "it took {took} s: {output:?}");
+    output
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_killed_process_ends_the_job() {
+    if !can_run("a_killed_process_ends_the_job") {
+        return;
+    }
+    for victim in 0..3 {
+        let folder = Folder::new(&format!("mpi-kill-{victim}"));
+        let (job, _) = training(&folder, 3, "");
+        let ids = processes_of(&job);
+        assert_eq!(ids.len(), 3, "{ids:?}");
+        signal(ids[victim], "-KILL");
+        let output = ends_within(job, 5.0);
+        assert!(!output.status.success(), "{output:?}");
+        // mpirun says which.
+        assert!(said(&output).contains(&format!("rank {victim}")), "{output:?}");
+    }
+}
+
+#[test]
+fn a_process_that_does_not_answer_is_named_and_ends_the_job() {
+    if !can_run("a_process_that_does_not_answer_is_named_and_ends_the_job") {
+        return;
+    }
+    let folder = Folder::new("mpi-stop");
+    let (job, _) = training(&folder, 2, "--deadline 2");
+    let ids = processes_of(&job);
+    signal(ids[1], "-STOP");
+    // mpirun waits for what is stopped, however it was told to end.
+    std::thread::sleep(Duration::from_secs(4));
+    let awake = ids[1];
+    let _ = Command::new("kill").args(["-CONT", &awake.to_string()]).status();
+    let output = ends_within(job, 10.0);
+    assert!(!output.status.success(), "{output:?}");
+    assert!(said(&output).contains("process 1 has not answered for 2 s"), "{output:?}");
+}
+
+#[test]
+fn sigusr2_to_mpirun_saves_and_asks_to_be_queued_again() {
+    if !can_run("sigusr2_to_mpirun_saves_and_asks_to_be_queued_again") {
+        return;
+    }
+    let folder = Folder::new("mpi-usr2");
+    let (job, out) = training(&folder, 2, "");
+    signal(job.id(), "-USR2");
+    let output = ends_within(job, 5.0);
+    assert_eq!(output.status.code(), Some(75), "{output:?}");
+    let latest = std::fs::read_to_string(Path::new(&out).join("checkpoints/latest")).unwrap();
+    let step: u64 = latest.trim().trim_start_matches("step-").parse().unwrap();
+    // It goes on in one process, and is what two would have made of it.
+    let whole = folder.at("whole");
+    finishes(1, &format!("train --resume {out} --steps {}", step + 3));
+    let plan = "train mnist-mlp --batch 12 --log-every 1";
+    finishes(2, &format!("{plan} --steps {} --out {whole}", step + 3));
+    assert_eq!(last(&out, step + 3), last(&whole, step + 3));
+}
+
+#[test]
+fn a_process_that_fails_says_why_and_ends_the_job() {
+    if !can_run("a_process_that_fails_says_why_and_ends_the_job") {
+        return;
+    }
+    let folder = Folder::new("mpi-fails");
+    let out = folder.at("run");
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(Path::new(&out).join("something"), "else").unwrap();
+    let job = start(3, &format!("train mnist-mlp --batch 9 --steps 5 --out {out}"));
+    let output = ends_within(job, 20.0);
+    assert!(!output.status.success());
+    assert!(said(&output).contains("rank 0 has left"), "{output:?}");
+    assert!(said(&output).contains("the folder is not empty"), "{output:?}");
+}
