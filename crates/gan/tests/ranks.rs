@@ -74,6 +74,12 @@ fn mnist_mlp() {
     ranks_agree_with_one("mnist-mlp", &[]);
 }
 
+/// A rank may have a single sample, where batch norm by itself refuses one.
+#[test]
+fn one_sample_a_rank() {
+    ranks_agree_with_one("mnist-mlp", &["batch=4"]);
+}
+
 #[test]
 fn sine() {
     ranks_agree_with_one("sine", &[]);

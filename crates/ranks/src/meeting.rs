@@ -4,6 +4,7 @@
 use crate::processes::Processes;
 use belamy_tensor::communicator::{Communicator, Numbers, Ranks, sum_by_rank};
 use belamy_tensor::{Error, Result};
+use bytemuck::Pod;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -231,46 +232,42 @@ impl Meeting {
                     Brought::F32(numbers) => Some(numbers),
                     _ => None,
                 });
-                self.summed(&heading, numbers.collect(), f32::to_le_bytes, f32::from_le_bytes)
-                    .map(Taken::F32)
+                self.summed(&heading, numbers.collect()).map(Taken::F32)
             }
             Brought::F64(_) => {
                 let numbers = brought.into_iter().filter_map(|one| match one {
                     Brought::F64(numbers) => Some(numbers),
                     _ => None,
                 });
-                self.summed(&heading, numbers.collect(), f64::to_le_bytes, f64::from_le_bytes)
-                    .map(Taken::F64)
+                self.summed(&heading, numbers.collect()).map(Taken::F64)
             }
         }
     }
 
-    /// Exchanges what begins with the heading of this call, and finds that all others' does too.
+    /// Exchanges messages that begin with the heading of this call, and finds that all others' do too.
     fn exchange(&self, heading: &[u8], to: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, String> {
-        let to = to.into_iter().map(|bytes| [heading, &bytes].concat()).collect();
-        let mut from = self.processes.exchange(to)?;
-        for (process, bytes) in from.iter_mut().enumerate() {
-            if !bytes.starts_with(heading) {
+        let from = self.processes.exchange(to)?;
+        match from.iter().position(|message| !message.starts_with(heading)) {
+            Some(process) => {
                 let rank = process * self.ranks;
-                return Err(format!("rank {rank} makes another call than this one: it has parted"));
+                Err(format!("rank {rank} makes another call than this one: it has parted"))
             }
-            bytes.drain(..heading.len());
+            None => Ok(from),
         }
-        Ok(from)
     }
 
     fn gathered(&self, heading: &[u8], mine: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, String> {
         if self.processes.count() == 1 {
             return Ok(mine);
         }
-        let mut packed = Vec::new();
+        let mut packed = heading.to_vec();
         for bytes in &mine {
             packed.extend((bytes.len() as u64).to_le_bytes());
             packed.extend(bytes);
         }
         let from = self.exchange(heading, vec![packed; self.processes.count()])?;
         let mut all = Vec::new();
-        for mut packed in from.iter().map(Vec::as_slice) {
+        for mut packed in from.iter().map(|message| &message[heading.len()..]) {
             while let Some((length, rest)) = packed.split_first_chunk::<8>() {
                 let length = u64::from_le_bytes(*length) as usize;
                 let Some((bytes, rest)) = rest.split_at_checked(length) else {
@@ -283,12 +280,10 @@ impl Meeting {
         Ok(all)
     }
 
-    fn summed<E: Copy + std::ops::AddAssign, const BYTES: usize>(
+    fn summed<E: Pod + std::ops::AddAssign>(
         &self,
         heading: &[u8],
         mut mine: Vec<Vec<E>>,
-        to_bytes: fn(E) -> [u8; BYTES],
-        from_bytes: fn([u8; BYTES]) -> E,
     ) -> Result<Vec<E>, String> {
         let processes = self.processes.count();
         if processes == 1 {
@@ -298,36 +293,45 @@ impl Meeting {
         let length = mine[0].len();
         let piece =
             |process: usize| length * process / processes..length * (process + 1) / processes;
-        let pack =
-            |numbers: &[E]| -> Vec<u8> { numbers.iter().flat_map(|&x| to_bytes(x)).collect() };
-        let unpack = |bytes: &[u8]| -> Vec<E> {
-            bytes.as_chunks().0.iter().map(|&bytes| from_bytes(bytes)).collect()
+        let message = |numbers: &[&[E]]| {
+            let mut message = Vec::with_capacity(heading.len() + size_of_val(&mine[0][..]));
+            message.extend(heading);
+            numbers.iter().for_each(|own| message.extend(bytemuck::cast_slice::<E, u8>(own)));
+            message
         };
         let to = (0..processes)
-            .map(|process| mine.iter().flat_map(|own| pack(&own[piece(process)])).collect())
+            .map(|process| {
+                let pieces: Vec<&[E]> = mine.iter().map(|own| &own[piece(process)]).collect();
+                message(&pieces)
+            })
             .collect();
         let from = self.exchange(heading, to)?;
         let own = piece(self.processes.index()).len();
-        let mut ranks = Vec::new();
-        for bytes in &from {
-            let numbers = unpack(bytes);
-            if numbers.len() != own * self.ranks {
+        let mut ranks = Vec::with_capacity(processes * self.ranks);
+        for message in &from {
+            let numbers = &message[heading.len()..];
+            if numbers.len() != own * self.ranks * size_of::<E>() {
                 return Err("a message of another rank is cut short".to_owned());
             }
-            if own == 0 {
-                continue;
+            for rank in 0..self.ranks {
+                let bytes = own * size_of::<E>();
+                let mut values = vec![E::zeroed(); own];
+                bytemuck::cast_slice_mut(&mut values)
+                    .copy_from_slice(&numbers[rank * bytes..][..bytes]);
+                ranks.push(values);
             }
-            ranks.extend(numbers.chunks_exact(own).map(<[E]>::to_vec));
         }
         sum_by_rank(&mut ranks);
-        let sum = pack(ranks.first().map_or(&[], Vec::as_slice));
-        let from = self.exchange(heading, vec![sum; processes])?;
-        let all: Vec<E> = from.iter().flat_map(|bytes| unpack(bytes)).collect();
-        if all.len() == length {
-            Ok(all)
-        } else {
-            Err("a sum of another rank is cut short".to_owned())
+        let from = self.exchange(heading, vec![message(&[&ranks[0]]); processes])?;
+        let mut all = mine.swap_remove(0);
+        for (process, message) in from.iter().enumerate() {
+            let sums: &mut [u8] = bytemuck::cast_slice_mut(&mut all[piece(process)]);
+            if message.len() - heading.len() != sums.len() {
+                return Err("a sum of another rank is cut short".to_owned());
+            }
+            sums.copy_from_slice(&message[heading.len()..]);
         }
+        Ok(all)
     }
 }
 

@@ -60,29 +60,36 @@ pub fn all_reduce_means(tensors: &[Tensor], ranks: &Ranks) -> Result<Vec<Tensor>
     }
     let Some(first) = tensors.first() else { return Ok(Vec::new()) };
     match first.dtype() {
-        DType::F64 => means::<f64>(tensors, ranks, |values| Numbers::F64(values)),
-        _ => means::<f32>(tensors, ranks, |values| Numbers::F32(values)),
+        DType::F64 => {
+            let share = 1.0 / ranks.size() as f64;
+            means(tensors, ranks, |values| Numbers::F64(values), |sum| *sum *= share)
+        }
+        _ => {
+            let share = 1.0 / ranks.size() as f32;
+            means(tensors, ranks, |values| Numbers::F32(values), |sum: &mut f32| *sum *= share)
+        }
     }
 }
 
-fn means<E: crate::Element + std::ops::Mul<Output = E>>(
+fn means<E: crate::Element>(
     tensors: &[Tensor],
     ranks: &Ranks,
     numbers: fn(&mut [E]) -> Numbers<'_>,
+    divide: impl Fn(&mut E),
 ) -> Result<Vec<Tensor>> {
     let mut all: Vec<E> = Vec::with_capacity(tensors.iter().map(|x| x.shape().elements()).sum());
     for tensor in tensors {
         all.extend(tensor.to_vec::<E>()?);
     }
     ranks.all_reduce_sum(numbers(&mut all))?;
+    all.iter_mut().for_each(divide);
     let mut rest = &all[..];
     tensors
         .iter()
         .map(|tensor| {
             let (own, others) = rest.split_at(tensor.shape().elements());
             rest = others;
-            Tensor::from_slice(own, tensor.shape(), tensor.device())?
-                .mul_scalar(1.0 / ranks.size() as f64)
+            Tensor::from_slice(own, tensor.shape(), tensor.device())
         })
         .collect()
 }

@@ -249,18 +249,20 @@ pub fn batch_norm_leaky_relu(
         );
         return Err(Error::shape("batch_norm", &[x.shape()], rule));
     }
-    let op = Norm { name: "batch_norm", groups: Groups::Parts(parts), epsilon, slope };
-    let (y, mut saved) = apply_affine(op, x, gamma, beta)?;
-    let (variance, mean) = (saved.pop(), saved.pop());
-    let (mean, variance) = mean.zip(variance).expect("norm saves its mean and variance");
-    Ok((y, Statistics { mean, variance, count }))
+    of_any_count(x, gamma, beta, epsilon, slope, parts)
 }
 
-/// `(x − mean) / √(variance + ε)` of each part of `x: [.., C]` with the statistics that it is made by; a channel may have a
-/// single number.
-pub(crate) fn statistics(x: &Tensor, epsilon: f64, parts: usize) -> Result<(Tensor, Statistics)> {
-    let op = Norm { name: "batch_norm", groups: Groups::Parts(parts), epsilon, slope: 1.0 };
-    let (y, mut saved) = apply_affine(op, x, None, None)?;
+/// As [`batch_norm_leaky_relu`], of channels that may have a single number.
+pub(crate) fn of_any_count(
+    x: &Tensor,
+    gamma: Option<&Tensor>,
+    beta: Option<&Tensor>,
+    epsilon: f64,
+    slope: f64,
+    parts: usize,
+) -> Result<(Tensor, Statistics)> {
+    let op = Norm { name: "batch_norm", groups: Groups::Parts(parts), epsilon, slope };
+    let (y, mut saved) = apply_affine(op, x, gamma, beta)?;
     let (variance, mean) = (saved.pop(), saved.pop());
     let (mean, variance) = mean.zip(variance).expect("norm saves its mean and variance");
     let count = x.shape().elements() / mean.shape().elements().max(1);

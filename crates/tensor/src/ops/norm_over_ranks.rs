@@ -15,7 +15,8 @@
 //! It is made of the kernels of [`norm`](super::norm): `norm` gives this rank's statistics and its own x̂_r, of which
 //! y = leaky_relu(a x̂_r + b) with a and b of a channel; `norm_grad`, given the statistics of all, gives the sums of this
 //! rank and a grad_x with those in the place of everybody's, which p + q x puts right. Cost beside batch norm of one
-//! rank: three passes over memory each way, and two exchanges of 2 G C numbers.
+//! rank: another `norm` (or three passes, of several parts) and three passes on the way back, and two exchanges of 2 G C
+//! numbers.
 //!
 //! A derivative that will be differentiated again goes through the definition in primitives, with
 //! [`all_reduce_mean`] in the place of the means.
@@ -140,7 +141,7 @@ impl Op for NormOverRanks {
 /// As [`batch_norm_leaky_relu`], with the statistics of all ranks' batches of this shape together. Differentiable to any
 /// order: gradients of `x` are whole, those of `gamma` and `beta` this rank's share of a sum over ranks.
 ///
-/// Fails as that does, but takes one value a channel where another rank has more; and when a rank has left.
+/// Fails as that does, but takes one value a channel on each rank; and when a rank has left.
 #[track_caller]
 pub fn batch_norm_over_ranks(
     x: &Tensor,
@@ -156,18 +157,22 @@ pub fn batch_norm_over_ranks(
     }
     let op = NormOverRanks { ranks: ranks.clone(), parts, epsilon, slope };
     let [parts, rows, channels] = op.extents(x.meta());
-    let (own, local) = norm::statistics(&x.detach(), epsilon, parts)?;
+    let (own, local) = norm::of_any_count(&x.detach(), None, None, epsilon, 1.0, parts)?;
     let (mean, variance) = together(&local.mean, &local.variance, ranks)?;
     let deviation = |variance: &Tensor| variance.add_scalar(epsilon)?.sqrt();
     let scale = gamma.detach().div(&deviation(&variance)?)?;
     let a = scale.mul(&deviation(&local.variance)?)?;
     let b = scale.mul(&local.mean.sub(&mean)?)?.add(&beta.detach())?;
-    let per_channel = |of: Tensor| of.reshape([parts, 1, channels]);
-    let own = own.reshape([parts, rows, channels])?;
-    let mut y = own.mul(&per_channel(a)?)?.add(&per_channel(b)?)?.reshape(x.shape())?;
-    if slope != 1.0 {
-        y = y.leaky_relu(slope)?;
-    }
+    let y = if parts == 1 {
+        // The kernel does the same again with other factors: one pass instead of three.
+        let (a, b) = (a.reshape([channels])?, b.reshape([channels])?);
+        norm::of_any_count(&x.detach(), Some(&a), Some(&b), epsilon, slope, 1)?.0
+    } else {
+        let per_channel = |of: Tensor| of.reshape([parts, 1, channels]);
+        let own = own.reshape([parts, rows, channels])?;
+        let y = own.mul(&per_channel(a)?)?.add(&per_channel(b)?)?.reshape(x.shape())?;
+        if slope == 1.0 { y } else { y.leaky_relu(slope)? }
+    };
     let saved = vec![mean.clone(), variance.clone()];
     let y = Tensor::recorded(op, &[x, gamma, beta], x.meta(), y.buffer().clone(), saved);
     Ok((y, Statistics { mean, variance, count: rows * ranks.size() }))
