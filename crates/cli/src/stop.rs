@@ -2,7 +2,7 @@
 //! step.
 
 use crate::failure::{Failure, Result};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -30,8 +30,10 @@ pub(crate) fn watch(before: Duration) -> Result<Stop> {
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
             .map_err(fail)?;
     }
+    #[cfg(unix)]
     for flag in [&requeue, &stop] {
-        signal_hook::flag::register(SIGUSR2, Arc::clone(flag)).map_err(fail)?;
+        signal_hook::flag::register(signal_hook::consts::SIGUSR2, Arc::clone(flag))
+            .map_err(fail)?;
     }
     let stop = Stop { stop, requeue };
     if let Some(end) = end_of_job() {

@@ -79,7 +79,7 @@ fn two_and_four_processes_train_as_one() {
         for processes in [2, 4] {
             let name = processes.to_string();
             finishes(processes, &format!("{plan} --out {}", run(&name)));
-            for (shared, own) in metrics(&run(&name)).iter().zip(metrics(&run("1"))) {
+            for (shared, own) in metrics(run(&name)).iter().zip(metrics(run("1"))) {
                 for field in ["loss_d", "loss_g"] {
                     let values = [shared, &own].map(|line| line[field].as_f64().unwrap());
                     // f32: each step's sums are rounded in another order.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`processes`] | what a set of processes is: one exchange of bytes, from everyone to everyone |
 //! | [`meeting`] | where the threads of a process meet, and go on to the other processes' |
-//! | [`mpi`] | processes that `mpirun` or `srun` has started (feature `mpi`) |
+//! | `mpi` | processes that `mpirun` or `srun` has started (feature `mpi`) |
 //!
 //! A job of V ranks runs in any number of processes that divides V; each process has as many of the ranks as any other,
 //! each in a thread of its own. Because a rank computes the same wherever it lives, and sums are taken in an order that

@@ -12,7 +12,7 @@
 //!   grad_x     = gamma s (g − 1/NR Σ_r Σ_R g − x̂ 1/NR Σ_r Σ_R g x̂)
 //! ```
 //!
-//! It is made of the kernels of [`norm`](super::norm): `norm` gives this rank's statistics and its own x̂_r, of which
+//! It is made of the kernels of [`mod@norm`]: `norm` gives this rank's statistics and its own x̂_r, of which
 //! y = leaky_relu(a x̂_r + b) with a and b of a channel; `norm_grad`, given the statistics of all, gives the sums of this
 //! rank and a grad_x with those in the place of everybody's, which p + q x puts right. Cost beside batch norm of one
 //! rank: another `norm` (or three passes, of several parts) and three passes on the way back, and two exchanges of 2 G C
