@@ -1,7 +1,7 @@
 //! The ranks of a job: threads of this process and, where `mpirun` or `srun` has started several, the other processes'.
 
 use crate::failure::{Failure, Result};
-use belamy_ranks::{Alone, Processes, meet};
+use belamy_ranks::{Alone, Processes, launched, meet};
 use belamy_tensor::communicator::Ranks;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl Job {
 
 #[cfg(feature = "mpi")]
 fn processes(deadline: Duration) -> Result<Arc<dyn Processes>> {
-    use belamy_ranks::mpi::{Mpi, launched};
+    use belamy_ranks::mpi::Mpi;
     if !launched() {
         return Ok(Arc::new(Alone));
     }
@@ -50,8 +50,7 @@ fn processes(deadline: Duration) -> Result<Arc<dyn Processes>> {
 
 #[cfg(not(feature = "mpi"))]
 fn processes(_deadline: Duration) -> Result<Arc<dyn Processes>> {
-    let size = |name| std::env::var(name).ok().and_then(|text| text.parse::<usize>().ok());
-    if ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"].into_iter().filter_map(size).any(|size| size > 1) {
+    if launched() {
         return Err(Failure::new(
             "mpirun has started several of these, but this belamy was built without MPI: build it with \
              cargo build --release --features mpi",

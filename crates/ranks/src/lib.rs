@@ -23,4 +23,4 @@ pub mod mpi;
 pub mod processes;
 
 pub use meeting::meet;
-pub use processes::{Alone, Processes};
+pub use processes::{Alone, Processes, launched};

@@ -46,14 +46,6 @@ impl fmt::Debug for Mpi {
     }
 }
 
-/// Whether something that starts MPI jobs has started this process, as part of a job of several.
-pub fn launched() -> bool {
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<usize>().ok());
-    let sizes = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"];
-    sizes.into_iter().filter_map(number).any(|size| size > 1)
-        || (number("PMIX_RANK").is_some() && number("SLURM_NTASKS").is_some_and(|size| size > 1))
-}
-
 impl Mpi {
     /// Begins MPI. A process that does not answer for `deadline` ends the job. Fails when MPI was begun before, or cannot
     /// be called from several threads in turn.
@@ -104,10 +96,10 @@ impl Processes for Mpi {
         from[self.index] = Some(own);
         let others = (0..self.count).filter(|&process| process != self.index);
         mpi::request::scope(|scope| {
-            let mut sends: Vec<Request<'_, [u8], _>> = others
+            let mut sends: Vec<(usize, Request<'_, [u8], _>)> = others
                 .map(|process| {
                     let other = world.communicator.process_at_rank(process as i32);
-                    other.immediate_send_with_tag(scope, &to[process][..], TAG)
+                    (process, other.immediate_send_with_tag(scope, &to[process][..], TAG))
                 })
                 .collect();
             let (mut idle, mut until) = (0u32, Instant::now() + self.deadline);
@@ -123,7 +115,10 @@ impl Processes for Mpi {
                     }
                 }
                 let before = sends.len();
-                sends = sends.into_iter().filter_map(|send| send.test().err()).collect();
+                sends = sends
+                    .into_iter()
+                    .filter_map(|(process, send)| Some((process, send.test().err()?)))
+                    .collect();
                 moved |= sends.len() < before;
                 if sends.is_empty() && from.iter().all(Option::is_some) {
                     return;
@@ -134,7 +129,9 @@ impl Processes for Mpi {
                     continue;
                 }
                 if Instant::now() > until {
-                    let silent = from.iter().position(Option::is_none).unwrap_or(self.index);
+                    // It may have sent, and not take what is sent to it.
+                    let unsent = sends.first().map_or(self.index, |(process, _)| *process);
+                    let silent = from.iter().position(Option::is_none).unwrap_or(unsent);
                     let seconds = self.deadline.as_secs_f64();
                     self.say(&format!("process {silent} has not answered for {seconds} s"));
                     world.communicator.abort(FAILURE);
