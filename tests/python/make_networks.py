@@ -295,6 +295,25 @@ def srgan_d(n, x, s):
     return n.dense(leaky(n.dense(flat(x), 16 * w), 0.2), 1)
 
 
+def energy(n, x, s):
+    """What stands for an incident energy joined to a row."""
+    return torch.cat([x, n.next((s["classes"], 16), "weight")[s["labels"]]], 1)
+
+
+def showers_g(n, z, s):
+    x = energy(n, z, s)
+    for multiple in (1, 2, 4):
+        x = leaky(n.dense(x, multiple * s["generator_width"]), 0.2)
+    return torch.sigmoid(n.dense(x, 360))
+
+
+def showers_d(n, x, s):
+    x = energy(n, flat(x), s)
+    for multiple in (4, 2, 1):
+        x = leaky(n.dense(x, multiple * s["discriminator_width"]), 0.2)
+    return n.dense(x, 1)
+
+
 # recipe: sizes that are set, then the two networks with the shape of one input.
 CASES = {
     "sine": ({"latent": 5}, (sine_g, (5,)), (sine_d, (2,))),
@@ -315,6 +334,8 @@ CASES = {
     "signs-conditional": ({"latent": 5, "side": 32, "classes": 4}, (grey_g, (5,)), (grey_d, (32, 32, 1))),
     "mnist-conditional": ({"latent": 5, "side": 28, "classes": 10}, (grey_g, (5,)), (grey_d, (28, 28, 1))),
     "conditional-signs64": ({"latent": 5, "classes": 4}, (colour_g, (5,)), (colour_d, (64, 64, 3))),
+    "showers": ({"latent": 5, "generator_width": 8, "discriminator_width": 8, "classes": 15},
+                (showers_g, (5,)), (showers_d, (12, 30, 1))),
     "pix2pix": ({"generator_width": 2, "discriminator_width": 2, "side": 64, "channels": 3, "jitter": 0},
                 (unet_g, (64, 64, 3)), (unet_d, (64, 64, 6))),
     "colorize": ({"generator_width": 2, "discriminator_width": 2, "side": 32, "channels": 3},

@@ -1,5 +1,6 @@
 //! A run's generator: samples into the caller's memory.
 
+use crate::single::Single;
 use crate::status::{Failure, Status, call};
 use crate::{device, numbers, text};
 use belamy_gan::Pair;
@@ -10,6 +11,8 @@ use belamy_tensor::{DType, Device, Tensor};
 use std::ffi::c_char;
 use std::path::Path;
 
+/// Up to so many samples are made one by one where that can be: packing the weights for more costs less than it saves.
+const ONE_BY_ONE: usize = 4;
 /// Samples that are made at once: more would only take more memory.
 const AT_ONCE: usize = 256;
 
@@ -24,6 +27,8 @@ pub struct Generator {
     elements: usize,
     seed: u64,
     device: Device,
+    /// For single samples, where the network is small and the device this processor.
+    single: Option<Single>,
 }
 
 impl Generator {
@@ -36,7 +41,9 @@ impl Generator {
         }
         let elements = network.output()?.elements();
         let (latent, classes) = (recipe.latent, recipe.classes);
-        Ok(Generator { network, latent, classes, elements, seed, device })
+        let is_here = device.id().name == "cpu";
+        let single = is_here.then(|| Single::of(&network)).flatten();
+        Ok(Generator { network, latent, classes, elements, seed, device, single })
     }
 
     /// What the generator makes of rows of noise, and labels where there are classes, into `out`.
@@ -61,32 +68,46 @@ impl Generator {
         Ok(())
     }
 
-    /// The labels of a call: the caller's, or in turn where there are classes and none are given.
+    /// The caller's labels, each of a class that there is; `None` where there are none.
     ///
     /// # Safety
     ///
-    /// `labels` is null or leads to `count` labels.
-    unsafe fn labels(&self, labels: *const u32, count: usize) -> Result<Option<Vec<u32>>, Failure> {
+    /// `labels` is null or leads to `count` labels, which stay while `'a` lasts.
+    unsafe fn checked_labels<'a>(
+        &self,
+        labels: *const u32,
+        count: usize,
+    ) -> Result<Option<&'a [u32]>, Failure> {
         let classes = self.classes as u32;
-        if classes == 0 {
-            return match labels.is_null() {
-                true => Ok(None),
-                false => {
-                    Err(Failure::argument("the generator has no classes: labels must be null"))
-                }
-            };
-        }
         if labels.is_null() {
-            return Ok(Some(labels_in_turn(count, classes)));
+            return Ok(None);
+        }
+        if classes == 0 {
+            return Err(Failure::argument("the generator has no classes: labels must be null"));
         }
         // SAFETY: the caller says so.
-        let labels = unsafe { numbers(labels, count, "labels") }?.to_vec();
+        let labels = unsafe { numbers(labels, count, "labels") }?;
         match labels.iter().find(|label| **label >= classes) {
             Some(label) => {
                 Err(Failure::argument(format!("label {label}: there are 0 to {}", classes - 1)))
             }
             None => Ok(Some(labels)),
         }
+    }
+
+    /// The labels of a call: the caller's, or in turn where there are classes and none are given.
+    ///
+    /// # Safety
+    ///
+    /// As [`Generator::checked_labels`].
+    unsafe fn labels(&self, labels: *const u32, count: usize) -> Result<Option<Vec<u32>>, Failure> {
+        // SAFETY: the caller says so.
+        let given = unsafe { self.checked_labels(labels, count) }?;
+        let classes = self.classes as u32;
+        Ok(match given {
+            Some(labels) => Some(labels.to_vec()),
+            None => (classes > 0).then(|| labels_in_turn(count, classes)),
+        })
     }
 
     /// Where samples go.
@@ -237,16 +258,31 @@ pub unsafe extern "C" fn belamy_generator_sample_from(
     out: *mut f32,
     room: usize,
 ) -> Status {
-    let given = |own: &Generator| {
+    call(|| {
+        // SAFETY: the caller says so.
+        let own = unsafe { handle(generator) }?;
+        // The room bounds the number of samples.
+        // SAFETY: the same.
+        let (place, labels_given) =
+            unsafe { (own.place(count, out, room)?, own.checked_labels(labels, count)?) };
         let length = count.checked_mul(own.latent);
         let length =
             length.ok_or_else(|| Failure::argument(format!("{count} samples are too many")))?;
-        // SAFETY: the caller says so.
+        // SAFETY: the same.
         let noise = unsafe { numbers(noise, length, "noise") }?;
-        Ok(Tensor::from_slice(noise, [count, own.latent], &own.device)?)
-    };
-    // SAFETY: the same.
-    call(|| unsafe { sample(generator, given, labels, count, out, room) })
+        if let Some(single) = own.single.as_ref().filter(|_| count <= ONE_BY_ONE) {
+            let rows = noise.chunks_exact(own.latent).zip(place.chunks_exact_mut(own.elements));
+            for (index, (noise, out)) in rows.enumerate() {
+                let in_turn = index as u32 % (own.classes as u32).max(1);
+                single.draw(noise, Some(labels_given.map_or(in_turn, |labels| labels[index])), out);
+            }
+            return Ok(());
+        }
+        let given =
+            |own: &Generator| Ok(Tensor::from_slice(noise, [count, own.latent], &own.device)?);
+        // SAFETY: the same.
+        unsafe { sample(generator, given, labels, count, out, room) }
+    })
 }
 
 /// Draws samples for the noise that `noise` makes, once all else is known to be right.

@@ -16,6 +16,7 @@
 //!   at a time.
 
 pub mod generator;
+mod single;
 pub mod status;
 pub mod trainer;
 

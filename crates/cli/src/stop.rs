@@ -19,16 +19,17 @@ pub(crate) struct Stop {
     pub(crate) requeue: Arc<AtomicBool>,
 }
 
-/// SIGINT and SIGTERM ask the run to stop after its step, and end the program at once when they come again. SIGUSR2 asks
-/// for the same, and that the run be queued again; so does the end of a SLURM job, `before` it is there.
+/// SIGINT and SIGTERM ask the run to stop after its step; a SIGINT after that ends the program at once. Not so a SIGTERM:
+/// schedulers send it several times, and SIGKILL when they lose patience. SIGUSR2 asks to stop too, and that the run be
+/// queued again; so does the end of a SLURM job, `before` it is there.
 pub(crate) fn watch(before: Duration) -> Result<Stop> {
     let stop = Arc::new(AtomicBool::new(false));
     let requeue = Arc::new(AtomicBool::new(false));
     let fail = |error: std::io::Error| Failure::new(format!("cannot watch for signals: {error}"));
+    signal_hook::flag::register_conditional_shutdown(SIGINT, 130, Arc::clone(&stop))
+        .map_err(fail)?;
     for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
-            .map_err(fail)?;
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(fail)?;
     }
     #[cfg(unix)]
     for flag in [&requeue, &stop] {

@@ -1,5 +1,7 @@
 //! Training in several processes under `mpirun`, and processes that fail. Built with feature `mpi` alone.
 #![cfg(feature = "mpi")]
+// The processes are found in /proc.
+#![cfg(target_os = "linux")]
 
 mod common;
 
@@ -20,6 +22,10 @@ fn can_run(test: &str) -> bool {
 
 /// Starts a job of so many processes, a thread each.
 fn start(processes: usize, words: &str) -> Child {
+    start_with(processes, words, &[])
+}
+
+fn start_with(processes: usize, words: &str, more: &[(&str, &str)]) -> Child {
     let mut command = Command::new("mpirun");
     command.args(["--oversubscribe", "-n", &processes.to_string(), PROGRAM]);
     command.args(words.split_whitespace()).args(["--threads", "1"]);
@@ -31,7 +37,7 @@ fn start(processes: usize, words: &str) -> Child {
         ("OMPI_MCA_hwloc_base_binding_policy", "none"),
         HIDDEN,
     ];
-    command.envs(variables).stdin(Stdio::null());
+    command.envs(variables).envs(more.iter().copied()).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
@@ -218,4 +224,77 @@ fn a_process_that_fails_says_why_and_ends_the_job() {
     assert!(!output.status.success());
     assert!(said(&output).contains("rank 0 has left"), "{output:?}");
     assert!(said(&output).contains("the folder is not empty"), "{output:?}");
+}
+
+/// Ranks that fail in each way, in jobs of two to eight processes, at calls that differ: the job must end, name the rank,
+/// and leave a checkpoint that can be gone on with if there was one. `BELAMY_RANK_FAILURES` says how many; a few if not.
+#[cfg(feature = "faults")]
+#[test]
+fn a_rank_that_fails_in_any_way_ends_the_job_and_is_named() {
+    let name = "a_rank_that_fails_in_any_way_ends_the_job_and_is_named";
+    if !can_run(name) {
+        return;
+    }
+    let count = std::env::var("BELAMY_RANK_FAILURES").ok();
+    let count: usize = count.map_or(16, |count| count.parse().unwrap());
+    let kinds = ["kill", "panic", "exit", "abort", "stop", "silent", "nan", "diverged"];
+    let mut slowest = BTreeMap::new();
+    let mut problems = Vec::new();
+    for turn in 0..count {
+        let kind = kinds[turn % kinds.len()];
+        let processes = 2 + (turn / kinds.len() + turn) % 7;
+        let rank = (turn * 5 + turn / 7) % processes;
+        // In the beginning, in the first steps, and about a checkpoint.
+        let call = 1 + turn * 3 % 41;
+        let folder = Folder::new(&format!("mpi-fault-{turn}"));
+        let out = folder.at("run");
+        let batch = processes * 2;
+        let words = format!(
+            "train mnist-mlp --batch {batch} --steps 400 --log-every 1 --sample-every 0 --checkpoint-every 2 \
+             --keep-checkpoints 1 --deadline 3 --out {out}"
+        );
+        let fault = format!("{kind}:{rank}:{call}");
+        let begun = Instant::now();
+        let job = start_with(processes, &words, &[("BELAMY_FAULT", &fault)]);
+        let id = job.id();
+        // A watchman of the test's own.
+        let (ended, end) = std::sync::mpsc::channel::<()>();
+        let watchman = std::thread::spawn(move || {
+            if end.recv_timeout(Duration::from_secs(60)).is_err() {
+                signal(id, "-KILL");
+            }
+        });
+        let output = job.wait_with_output().unwrap();
+        let took = begun.elapsed().as_secs_f64();
+        let _ = ended.send(());
+        watchman.join().unwrap();
+        let said = said(&output) + &String::from_utf8_lossy(&output.stdout);
+        // The start of a job, two seconds for its end, and three of the deadline where a rank says nothing.
+        let most = if ["stop", "silent"].contains(&kind) { 20.0 } else { 15.0 };
+        let names = [format!("rank {rank}"), format!("process {rank} ")];
+        let mut wrong = Vec::new();
+        if output.status.success() || output.status.code().is_none() {
+            wrong.push(format!("its status is {:?}", output.status));
+        }
+        if took > most {
+            wrong.push(format!("it took {took:.1} s"));
+        }
+        if !names.iter().any(|name| said.contains(name)) {
+            wrong.push("the rank is not named".to_owned());
+        }
+        let checkpoints = Path::new(&out).join("checkpoints");
+        if checkpoints.exists()
+            && let Err(error) = belamy_gan::checkpoint::latest(&checkpoints)
+        {
+            wrong.push(error.to_string());
+        }
+        if !wrong.is_empty() {
+            problems.push(format!("{fault} of {processes}: {}\n{said}", wrong.join(", ")));
+        }
+        let slowest = slowest.entry(kind).or_insert(0.0f64);
+        *slowest = slowest.max(took);
+    }
+    let summary = format!("{count} rank failures; seconds to the end, at most: {slowest:.1?}\n");
+    std::io::Write::write_all(&mut std::io::stderr(), summary.as_bytes()).unwrap();
+    assert!(problems.is_empty(), "{} of {count}:\n{}", problems.len(), problems.join("\n"));
 }

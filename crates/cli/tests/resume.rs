@@ -313,6 +313,12 @@ fn a_second_signal_ends_a_run_at_once() {
     signal(&child, "-INT");
     std::thread::sleep(Duration::from_millis(100));
     assert!(child.try_wait().unwrap().is_none(), "the first signal waits for the step");
+    // Schedulers send it again and again.
+    for _ in 0..2 {
+        signal(&child, "-TERM");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(child.try_wait().unwrap().is_none(), "SIGTERM waits for the step");
     let start = Instant::now();
     signal(&child, "-INT");
     let status = child.wait().unwrap();

@@ -6,6 +6,7 @@
 //! | `storage` | memory that goes back to the pool when the last tensor lets go of it |
 //! | `kernels` | one file a family: direct loops in f64 accumulation, parallel over outputs |
 //! | `vectors` | the processor's vector instructions; `BELAMY_ISA=avx2` or `portable` keeps to narrower ones |
+//! | [`RowProgram`] | a small network's function of one row, without memory or threads of its own |
 //! | `gemm` | packed, register-blocked matrix multiplication for AVX-512, AVX2 and any other processor |
 //!
 //! [`oracle`] runs the direct loops only: simple enough to be believed. [`cpu`] takes, by the rule stated in each
@@ -15,11 +16,13 @@
 
 mod gemm;
 mod kernels;
+mod row;
 mod storage;
 mod vectors;
 
 use belamy_tensor::kernel::KernelId;
 use belamy_tensor::{Backend, Buffer, Call, DType, Device, DeviceId, Error, ErrorKind, Result};
+pub use row::RowProgram;
 use std::sync::Arc;
 use storage::{Pool, Storage};
 

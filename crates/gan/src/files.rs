@@ -261,6 +261,28 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Makes a folder and those above it that are missing, so that they survive a power cut.
+pub fn create_folders(folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = parent(folder);
+    if !above.as_os_str().is_empty() && above != folder {
+        create_folders(above)?;
+    }
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+        Err(error) => return Err(Error::write(folder, error.to_string())),
+        Ok(()) => {}
+    }
+    sync(above)
+}
+
+/// Waits until the names in a folder are on disk.
+pub fn sync(folder: &Path) -> Result<()> {
+    sync_folder(folder).map_err(|error| Error::write(folder, error.to_string()))
+}
+
 /// A rename is on disk only when the folder that holds the name is.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }

@@ -6,6 +6,7 @@
 //! | images of classes asked for | the same, trained on the labelled images | [`classifier`], [`classes`] |
 //! | points on a sine | their distance from the curve, and how much of it they cover | [`points`] |
 //! | circles turned into squares | what the shapes cover, where they are and their colours | [`geometry`] |
+//! | calorimeter showers | moments that physicists look at, energy by energy | [`showers`] |
 //! | vertical lines | variance between columns against variance within | [`lines`] |
 //!
 //! Any images or features, a data set beside samples:
@@ -37,6 +38,7 @@ pub mod ms_ssim;
 pub mod neighbours;
 pub mod points;
 pub mod psnr;
+pub mod showers;
 pub mod symmetric;
 pub mod wasserstein;
 

@@ -37,6 +37,7 @@ pub mod journal;
 pub mod judge;
 pub mod latent;
 pub mod lints;
+pub mod lock;
 pub mod networks;
 pub mod objective;
 pub mod pages;

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::health::{self, Game, Health, Monitor, Reading, Variety, Verdict};
 use crate::journal::Journal;
+use crate::lock::{self, Lock};
 use crate::pages::report;
 use crate::pair::{Measures, Pair};
 use crate::pictures::curves::{self, Panel, Series};
@@ -242,6 +243,7 @@ pub struct Run {
     real_spread: Option<f64>,
     /// Those that share each batch, if they are several; this is rank 0.
     ranks: Option<Ranks>,
+    _lock: Lock,
 }
 
 impl std::fmt::Debug for Run {
@@ -258,7 +260,7 @@ impl Run {
         describe_data(&mut plan, data);
         let trainer = trainer::new(plan.recipe.clone(), plan.seed, DType::F32, device)?;
         let (batches, shown) = draws(trainer.as_ref(), data, 1)?;
-        let (journal, events) = claim(out, &plan, || {
+        let (lock, (journal, events)) = claim(out, &plan, || {
             let journal = Journal::create(out.join("metrics.jsonl"))?;
             Ok((journal, EventWriter::create(out, None)?))
         })?;
@@ -274,6 +276,7 @@ impl Run {
             monitor: Monitor::new(Game::of(&plan.recipe)),
             real_spread: spread_of(data, plan.seed)?,
             ranks: None,
+            _lock: lock,
             plan,
         })
     }
@@ -293,6 +296,7 @@ impl Run {
             return Err(Error::data(message));
         }
         let mut trainer = trainer::new(plan.recipe.clone(), plan.seed, DType::F32, device)?;
+        let lock = Lock::take(out)?;
         let folders = ["checkpoints", "samples", "."].map(|name| out.join(name));
         // A folder whose removal was cut short may be the newest checkpoint: bring it back before looking.
         folders.iter().try_for_each(|folder| files::clean_leftovers(folder).map(drop))?;
@@ -315,6 +319,7 @@ impl Run {
         let (journal, _) = Journal::resume(out.join("metrics.jsonl"), step)?;
         let seconds_before = read_metrics(out)?.last().map_or(0.0, |line| line.seconds);
         let events = EventWriter::create(out, Some(step))?;
+        files::sync(out)?;
         // The monitor has seen what it would have seen without a break.
         let mut monitor = Monitor::new(Game::of(&plan.recipe));
         let readings = health::read(&out.join("metrics.jsonl"))?;
@@ -331,6 +336,7 @@ impl Run {
             monitor,
             real_spread: spread_of(data, plan.seed)?,
             ranks: None,
+            _lock: lock,
             plan,
         })
     }
@@ -467,6 +473,9 @@ impl Run {
     }
 
     fn save(&mut self) -> Result<()> {
+        // A checkpoint that is on disk has its metrics there too.
+        self.journal.sync()?;
+        self.events.sync()?;
         let folder = self.out.join("checkpoints");
         checkpoint::save(self.trainer.as_ref(), &folder)?;
         let step = self.trainer.steps_made();
@@ -597,48 +606,77 @@ fn describe_data(plan: &mut Plan, data: &Material) {
     plan.data_samples = data.samples().unwrap_or(0);
 }
 
-/// Takes a folder that is new or empty for a run, writes its plan there and lets `fill` write the rest. If anything
-/// fails, the folder is left as it was found.
-pub fn claim<T>(out: &Path, plan: &Plan, fill: impl FnOnce() -> Result<T>) -> Result<T> {
+/// Takes a folder that is new or empty for a run, locks it, writes the plan there and lets `fill` write the rest. What a
+/// program left that was killed before it wrote a plan counts as nothing. If anything fails, the folder is left as it was
+/// found.
+pub fn claim<T>(out: &Path, plan: &Plan, fill: impl FnOnce() -> Result<T>) -> Result<(Lock, T)> {
     let fail = |error: std::io::Error| Error::write(out, error.to_string());
     if out.as_os_str().is_empty() {
         return Err(Error::write(out, "a run needs a folder with a name"));
     }
-    let is_new = match std::fs::read_dir(out) {
-        Ok(mut entries) => {
-            if entries.next().is_some() {
-                let what = "the folder is not empty; choose another --out, or go on with --resume";
-                return Err(Error::write(out, what));
-            }
-            false
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
-        Err(error) => return Err(fail(error)),
+    let is_new = !out.exists();
+    let taken = || {
+        Error::write(out, "the folder is not empty; choose another --out, or go on with --resume")
     };
+    if !is_new && !is_unused(out).map_err(fail)? {
+        return Err(taken());
+    }
     let text = to_toml(out, plan)?;
     let begin = || {
-        for folder in ["samples", "checkpoints"] {
-            std::fs::create_dir_all(out.join(folder)).map_err(fail)?;
+        files::create_folders(out)?;
+        let lock = Lock::take(out)?;
+        // Another may have been faster.
+        if !is_unused(out).map_err(fail)? {
+            return Err(taken());
         }
-        files::write_atomically(out.join("run.toml"), text.as_bytes())?;
-        fill()
+        let begun = files::clean_leftovers(out)
+            .and_then(|_| files::create_folders(&out.join("samples")))
+            .and_then(|()| files::create_folders(&out.join("checkpoints")))
+            .and_then(|()| files::write_atomically(out.join("run.toml"), text.as_bytes()))
+            .and_then(|()| fill())
+            .and_then(|filled| files::sync(out).map(|()| filled));
+        if begun.is_err() {
+            // The first error is the one to report.
+            let _ = empty(out);
+        }
+        Ok((lock, begun?))
     };
     let begun = begin();
-    if begun.is_err() {
-        // The first error is the one to report.
-        if is_new {
-            let _ = std::fs::remove_dir_all(out);
-        } else if let Ok(entries) = std::fs::read_dir(out) {
-            for path in entries.flatten().map(|entry| entry.path()) {
-                let _ = if path.is_dir() {
-                    std::fs::remove_dir_all(path)
-                } else {
-                    std::fs::remove_file(path)
-                };
-            }
-        }
+    if begun.is_err() && is_new {
+        // Only if nothing is in it: another's run is not removed.
+        let _ = std::fs::remove_dir(out);
     }
     begun
+}
+
+/// Whether a folder holds nothing but what a run makes before it is one.
+fn is_unused(out: &Path) -> std::io::Result<bool> {
+    for entry in std::fs::read_dir(out)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let unused = match &*name {
+            lock::NAME => true,
+            "samples" | "checkpoints" => path.is_dir() && path.read_dir()?.next().is_none(),
+            name => name.starts_with(".run.toml.tmp-"),
+        };
+        if !unused {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Removes what is in a folder.
+fn empty(out: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(out)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            std::fs::remove_dir_all(path)?;
+        } else {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 fn to_toml(out: &Path, plan: &Plan) -> Result<String> {

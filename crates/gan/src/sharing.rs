@@ -128,6 +128,11 @@ impl Companion {
         Ok(Companion { plan: plan.clone(), trainer, batches, ranks })
     }
 
+    /// The networks being trained.
+    pub fn trainer(&mut self) -> &mut dyn Trainer {
+        self.trainer.as_mut()
+    }
+
     /// Trains as rank 0 does, until it ends.
     pub fn train(&mut self, stop: &AtomicBool) -> Result<Outcome> {
         let steps = self.plan.recipe.steps;

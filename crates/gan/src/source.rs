@@ -1,7 +1,7 @@
 //! Finding a recipe's data.
 
 use crate::data::two::{self, Form, Two};
-use crate::data::{Dataset, cifar, folder, idx, mnist, synthetic};
+use crate::data::{Dataset, cifar, folder, hdf5, idx, mnist, showers, synthetic};
 use crate::error::{Error, Result};
 use crate::networks::{SUPER_RESOLUTION, System};
 use crate::recipe::{RECIPES, Recipe, Source};
@@ -64,6 +64,8 @@ pub fn load(recipe: &Recipe, path: Option<&Path>, seed: u64) -> Result<Option<Da
         (Source::Lines, _) => synthetic::vertical_lines(recipe.samples, seed)?,
         (Source::Mnist, None) => mnist::embedded()?.dataset(recipe.range)?,
         (Source::Mnist, Some(path)) => digits(recipe, path)?,
+        (Source::Showers, None) => showers::parametrised(recipe.samples.max(1), seed)?,
+        (Source::Showers, Some(path)) => hdf5::load(path)?,
         (Source::Cifar, path) => cifar::load(needed(recipe, path)?, recipe.class, recipe.range)?,
         (_, path) => {
             let (side, channels) = image_extents(recipe);

@@ -107,7 +107,8 @@ fn seconds() -> f64 {
 }
 
 /// This machine's name as part of a file name.
-fn host() -> String {
+/// This machine's name.
+pub(crate) fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
         .ok()
         .or_else(|| std::env::var("HOSTNAME").ok())

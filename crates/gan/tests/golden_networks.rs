@@ -86,7 +86,7 @@ fn check(names: &[&str], dtype: DType, device: &Device, bound: f64) -> usize {
     checks
 }
 
-const NARROW: [&str; 15] = [
+const NARROW: [&str; 16] = [
     "sine",
     "mnist-mlp",
     "lines-upsample",
@@ -99,6 +99,7 @@ const NARROW: [&str; 15] = [
     "signs-conditional",
     "mnist-conditional",
     "conditional-signs64",
+    "showers",
     "pix2pix",
     "colorize",
     "cyclegan",

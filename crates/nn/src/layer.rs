@@ -49,6 +49,25 @@ pub fn run(
     Ok(x)
 }
 
+/// What a layer does to a single row of numbers in inference.
+#[derive(Debug, Clone)]
+pub enum RowFunction {
+    /// `x Wᵀ + b`: weights `[O, I]`, bias `[O]`.
+    Dense(Tensor, Option<Tensor>),
+    /// max(x, 0).
+    Relu,
+    /// max(x, 0), with a slope below 0.
+    LeakyRelu(f64),
+    /// The hyperbolic tangent.
+    Tanh,
+    /// The logistic function.
+    Sigmoid,
+    /// Another view of the same numbers.
+    Nothing,
+    /// A row of a table `[V, D]` for a label.
+    Table(Tensor),
+}
+
 /// A part of a network: parameters, and a function of one tensor whose first axis is the batch.
 pub trait Layer: fmt::Debug + Send + Sync {
     /// The layer's kind in lower case, from which its name in the network is made: `dense`, `conv2d`, ...
@@ -88,6 +107,11 @@ pub trait Layer: fmt::Debug + Send + Sync {
         _observe: &mut dyn FnMut(&str, &Tensor),
     ) -> Result<Tensor> {
         self.forward(x, cx)
+    }
+
+    /// What it does to a single row in inference, where that is simple enough to be done without tensors.
+    fn of_a_row(&self) -> Option<RowFunction> {
+        None
     }
 
     /// The layer as nodes of an ONNX model, in inference. Refused by layers that ONNX has no operators for.

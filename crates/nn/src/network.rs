@@ -1,7 +1,7 @@
 //! Layers in a row, optionally joined by a conditioning branch.
 
 use crate::initializer::Initializer;
-use crate::layer::{self, Named, Observe};
+use crate::layer::{self, Named, Observe, RowFunction};
 use crate::layers::convolution::Convolution;
 use crate::layers::shape::Interpolation;
 use crate::layers::{
@@ -29,6 +29,15 @@ pub struct Network {
     input: Shape,
     main: Vec<Named>,
     condition: Option<Condition>,
+}
+
+/// What a network does to a single row: [`Network::of_a_row`].
+#[derive(Debug, Clone)]
+pub struct RowNetwork {
+    /// The functions of the main row.
+    pub functions: Vec<RowFunction>,
+    /// Before which of them a label's row of a table is joined.
+    pub joined: Option<(usize, Tensor)>,
 }
 
 /// A row of a network's layer table, as Keras' `summary()` prints it.
@@ -80,6 +89,24 @@ impl Network {
     /// Errors name the layer they happened in.
     pub fn forward(&self, x: &Tensor, labels: Option<&Tensor>, cx: &mut Context) -> Result<Tensor> {
         self.walk(x, labels, cx, None)
+    }
+
+    /// What the network does to a single row in inference, layer by layer: the functions of its main row, and the table
+    /// whose row for the label is joined before the `after`-th of them, if there is one. `None` for networks of other layers.
+    pub fn of_a_row(&self) -> Option<RowNetwork> {
+        let functions = self.main.iter().map(|named| named.layer.of_a_row());
+        let functions = functions.collect::<Option<Vec<RowFunction>>>()?;
+        let joined = match &self.condition {
+            None => None,
+            Some(Condition { after, branch }) => match &branch[..] {
+                [only] => match only.layer.of_a_row()? {
+                    RowFunction::Table(table) => Some((*after, table)),
+                    _ => return None,
+                },
+                _ => return None,
+            },
+        };
+        Some(RowNetwork { functions, joined })
     }
 
     /// As [`Network::forward`], showing each layer's name and result to `observe`: to find where a NaN begins. Layers

@@ -14,4 +14,5 @@ pub(crate) mod play;
 pub(crate) mod recipes;
 pub(crate) mod sample;
 pub(crate) mod show;
+pub(crate) mod slurm;
 pub(crate) mod train;

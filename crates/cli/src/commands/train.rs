@@ -110,6 +110,8 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     }
     sharing::check(&plan.recipe, plan.shards)?;
     let ranks = job.ranks(plan.shards)?;
+    #[cfg(feature = "faults")]
+    let ranks = crate::faults::among(ranks)?;
     let (led, others) = ranks.split_at(usize::from(job.leads()));
     std::thread::scope(|scope| {
         let companions: Vec<_> = others
@@ -190,6 +192,8 @@ fn lead(
     };
     if rank.size() > 1 {
         run.share(data, rank.clone())?;
+        #[cfg(feature = "faults")]
+        crate::faults::spoil(run.trainer(), rank)?;
     }
     warn(&mut run, &progress)?;
     let outcome = run.train(&mut progress, &stop.stop);
@@ -223,7 +227,10 @@ fn accompany(
     stop: &Stop,
 ) -> Result<()> {
     let resumed = arguments.resume.as_deref();
-    Companion::join(plan, data, device, resumed, rank.clone())?.train(&stop.stop)?;
+    let mut companion = Companion::join(plan, data, device, resumed, rank.clone())?;
+    #[cfg(feature = "faults")]
+    crate::faults::spoil(companion.trainer(), rank)?;
+    companion.train(&stop.stop)?;
     rank.all_gather(&[])?;
     Ok(())
 }
@@ -324,14 +331,22 @@ fn resumed(arguments: &Arguments, mut plan: Plan, device: &Device) -> Result<(Pl
             format!("{} is a run of recipe {}, not of {name}", out.display(), plan.recipe.name);
         return Err(Failure::usage(message));
     }
+    // A batch script that is queued again says once more what the run is.
+    let mut recipe = plan.recipe.clone();
+    arguments.set.iter().try_for_each(|assignment| recipe.set(assignment))?;
+    if arguments.batch.is_some() {
+        recipe.batch = plan.recipe.batch;
+    }
+    if arguments.steps.is_some() || arguments.epochs.is_some() {
+        recipe.steps = plan.recipe.steps;
+    }
     let fixed = [
-        ("--batch", arguments.batch.is_some()),
-        ("--seed", arguments.seed.is_some()),
-        ("--set", !arguments.set.is_empty()),
-        ("--epochs", arguments.epochs.is_some()),
+        ("--batch", arguments.batch.is_some_and(|batch| batch != plan.recipe.batch)),
+        ("--seed", arguments.seed.is_some_and(|seed| seed != plan.seed)),
+        ("--set", recipe != plan.recipe),
         ("--shards", arguments.shards.is_some_and(|shards| shards != plan.shards)),
     ];
-    if let Some((flag, _)) = fixed.into_iter().find(|(_, given)| *given) {
+    if let Some((flag, _)) = fixed.into_iter().find(|(_, differs)| *differs) {
         return Err(Failure::usage(format!(
             "{flag} cannot change a run that is resumed; --steps can"
         )));
@@ -343,6 +358,10 @@ fn resumed(arguments: &Arguments, mut plan: Plan, device: &Device) -> Result<(Pl
     set_intervals(&mut plan, arguments);
     let path = arguments.data.clone().or((plan.data != Path::new("")).then(|| plan.data.clone()));
     let data = source::material(&plan.recipe, path.as_deref(), plan.seed)?;
+    if let Some(epochs) = arguments.epochs {
+        plan.recipe.steps = steps_of(epochs, &plan.recipe, data.samples())?;
+        plan.recipe.check()?;
+    }
     Ok((plan, data))
 }
 

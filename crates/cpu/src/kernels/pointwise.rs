@@ -76,7 +76,7 @@ fn unary_of<E: Real + Arithmetic>(mut run: Run<'_>) {
 }
 
 /// The logistic function, by the sign of `x` so that the exponential cannot overflow.
-pub(super) fn sigmoid(x: f64) -> f64 {
+pub(crate) fn sigmoid(x: f64) -> f64 {
     let e = (-x.abs()).exp();
     if x < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) }
 }

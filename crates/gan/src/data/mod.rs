@@ -6,6 +6,7 @@
 //! | [`cifar`] | CIFAR-10's binary batches |
 //! | [`folder`], [`archive`], [`image`] | folders and zip archives of PNG, JPEG and PPM images |
 //! | [`held_out`] | labelled images in two parts, to learn from and to be tested on |
+//! | [`showers`], [`hdf5`] | calorimeter showers, by a parametrisation or from CaloChallenge's files |
 //! | [`synthetic`] | points on a sine, images of lines, from a seed |
 //! | [`two`] | images of two kinds: side by side, in two folders, grey and coloured, small and large, made from a seed |
 //! | [`shapes`] | circles, rectangles and squares, from a seed |
@@ -15,11 +16,13 @@ pub mod archive;
 pub mod bicubic;
 pub mod cifar;
 pub mod folder;
+pub mod hdf5;
 pub mod held_out;
 pub mod idx;
 pub mod image;
 pub mod mnist;
 pub mod shapes;
+pub mod showers;
 pub mod synthetic;
 pub mod two;
 

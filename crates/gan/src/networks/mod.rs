@@ -12,9 +12,11 @@ mod faces;
 mod lines;
 mod perceptron;
 mod points;
+mod showers;
 mod super_resolution;
 mod unet;
 
+use crate::data::showers::{LAYERS, VOXELS_A_LAYER};
 use belamy_nn::layers::{Activation, RunningVariance};
 use belamy_nn::network::Builder;
 use belamy_nn::{Initializer, Network};
@@ -47,6 +49,8 @@ pub enum System {
     ConditionalGrey,
     /// Conditional DCGAN on 64×64 road signs of four classes: Kasprowski, `lecture7`.
     ConditionalSigns64,
+    /// Calorimeter showers by dense layers, conditioned on their energy: after CaloGAN (Paganini et al., 2018).
+    Showers,
     /// Images to images that belong to them: Isola et al. (2017), the TensorFlow tutorial.
     Pix2pix,
     /// Images of one kind to images of another, both ways: Zhu et al. (2017).
@@ -249,6 +253,10 @@ fn assemble(
             conditional::colour64_generator(noise()?, classes)?,
             conditional::colour64_discriminator(discriminator(&colour(64))?, sizes)?,
         ],
+        System::Showers => vec![
+            showers::generator(noise()?, sizes)?,
+            showers::discriminator(discriminator(&[LAYERS, VOXELS_A_LAYER, 1])?, sizes)?,
+        ],
         System::Pix2pix => {
             let input = generator(&[side, side, sizes.input_channels])?;
             let both = discriminator(&[side, side, sizes.input_channels + channels])?;
@@ -304,6 +312,9 @@ mod tests {
         // The grey conditional networks at 28×28 with ten classes: no original prints them. By hand, G: 1,254,400 +
         // 50,176 + 500 + 2,499 + 296,064 + 512 + 73,728 + 256 + 576; D: 500 + 39,984 + 3,264 + 204,928 + 6,273.
         ("mnist-conditional", &[1_678_711, 254_949]),
+        // G: 15 · 16 + (80 + 1) · 128 + (128 + 1) · 256 + (256 + 1) · 512 + (512 + 1) · 360; D: 240 + (376 + 1) · 512 +
+        // (512 + 1) · 256 + (256 + 1) · 128 + 129.
+        ("showers", &[359_896, 357_617]),
         ("pix2pix", &[54_414_979, 2_768_641]),
         ("circles-rectangles", &[54_414_979, 2_768_641]),
         // One input channel less than two: 2 · 64 · 16 weights less in each network.
@@ -343,6 +354,7 @@ mod tests {
             ("signs-conditional", &[&[32, 32, 1], &[1]]),
             ("mnist-conditional", &[&[28, 28, 1], &[1]]),
             ("letters-failing", &[&[28, 28, 1], &[1]]),
+            ("showers", &[&[12, 30, 1], &[1]]),
         ];
         for (name, expected) in expected {
             let recipe = Recipe::named(name).unwrap();

@@ -25,12 +25,12 @@ impl Pair {
         }
         let noise = batches.noise(&mut cx)?;
         let (fake, place) = self.look(&self.generator, &noise.samples, &noise.labels, &mut cx)?;
-        if let Some(place) = self.anywhere(place)? {
+        if let Some(place) = place {
             return Ok(place);
         }
         for (samples, labels) in [(&real.samples, &real.labels), (&fake, &noise.labels)] {
             let (_, place) = self.look(&self.discriminator, samples, labels, &mut cx)?;
-            if let Some(place) = self.anywhere(place)? {
+            if let Some(place) = place {
                 return Ok(place);
             }
         }
@@ -54,7 +54,7 @@ impl Pair {
             let fake = self.make(&noise, &mut cx)?;
             let (_, place) = self.look(&self.discriminator, &fake, &noise.labels, &mut cx)?;
             let (loss_g, _) = self.generator_loss(&real, &fake, &noise, None, &mut cx)?;
-            let place = match self.anywhere(place)? {
+            let place = match place {
                 None => self.first_bad_gradient(&loss_g, &self.generator)?,
                 place => place,
             };
@@ -77,14 +77,17 @@ impl Pair {
         labels: &Option<Tensor>,
         cx: &mut Context,
     ) -> Result<(Tensor, Option<String>)> {
-        let mut found = first_bad_weight(network)?;
+        // Batch norm over ranks hands what one has to all: whoever found it in the earliest place has it from nobody.
+        let mut found = first_bad_weight(network)?.map(|place| (0, place));
+        let mut layers = 0u32;
         let result = network.forward_observed(x, labels.as_ref(), cx, &mut |layer, y| {
+            layers += 1;
             if found.is_none() && bad(y).unwrap_or(false) {
                 let op = y.op_name().unwrap_or("its op");
-                found = Some(format!("the result of {op} in {}.{layer}", network.name()));
+                found = Some((layers, format!("the result of {op} in {}.{layer}", network.name())));
             }
         })?;
-        Ok((result, found))
+        Ok((result, self.earliest(found)?))
     }
 
     /// The loss of a network, or the first of its gradients, that is not finite.
@@ -98,22 +101,35 @@ impl Pair {
         let names = params.iter().filter(|(_, param)| param.is_trainable()).map(|(name, _)| name);
         let mut place = None;
         // The backward pass meets the last layers first.
-        for (grad, name) in grads.iter().zip(names).collect::<Vec<_>>().into_iter().rev() {
+        let backwards = grads.iter().zip(names).collect::<Vec<_>>().into_iter().rev();
+        for (number, (grad, name)) in (0..).zip(backwards) {
             if bad(grad)? {
-                place = Some(format!("the gradient of {}.{name}", network.name()));
+                place = Some((number, format!("the gradient of {}.{name}", network.name())));
                 break;
             }
         }
-        self.anywhere(place)
+        self.earliest(place)
     }
 
-    /// The place that the first rank has found which found one, with its number where there are several: what one has to
-    /// say ends the search of all.
+    /// The place that any rank has found, the first of those that have, with its number where there are several: what one
+    /// has to say ends the search of all.
     fn anywhere(&self, place: Option<String>) -> Result<Option<String>> {
-        let Some(ranks) = &self.ranks else { return Ok(place) };
-        let places = ranks.all_gather(place.unwrap_or_default().as_bytes())?;
-        let found = places.iter().enumerate().find(|(_, place)| !place.is_empty());
-        Ok(found.map(|(rank, place)| format!("{} on rank {rank}", String::from_utf8_lossy(place))))
+        self.earliest(place.map(|place| (0, place)))
+    }
+
+    /// Likewise, of the rank whose place has the least number.
+    fn earliest(&self, place: Option<(u32, String)>) -> Result<Option<String>> {
+        let Some(ranks) = &self.ranks else { return Ok(place.map(|(_, place)| place)) };
+        let own = place.map_or(Vec::new(), |(number, place)| {
+            [&number.to_le_bytes()[..], place.as_bytes()].concat()
+        });
+        let places = ranks.all_gather(&own)?;
+        let found = places.iter().enumerate().filter_map(|(rank, found)| {
+            let (number, place) = found.split_first_chunk::<4>()?;
+            Some((u32::from_le_bytes(*number), rank, String::from_utf8_lossy(place)))
+        });
+        let first = found.min_by_key(|(number, rank, _)| (*number, *rank));
+        Ok(first.map(|(_, rank, place)| format!("{place} on rank {rank}")))
     }
 
     /// Puts the values of one network back from a snapshot of both.

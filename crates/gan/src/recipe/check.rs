@@ -1,6 +1,8 @@
 //! What no recipe may be: values that no run could have, and fields that do not go together.
 
 use super::{Recipe, Source, Terms};
+use crate::data::ValueRange;
+use crate::data::showers::ENERGIES;
 use crate::error::{Error, Result};
 use crate::networks::System;
 use crate::objective::Labels;
@@ -42,7 +44,10 @@ impl Recipe {
             return refuse("labels.noise must be from -1 to 1");
         }
         let sized = self.system.translates()
-            || matches!(self.system, System::Dcgan64 | System::CifarDcgan | System::Faces);
+            || matches!(
+                self.system,
+                System::Dcgan64 | System::CifarDcgan | System::Faces | System::Showers
+            );
         let lacks = |width: usize| !(1..=4096).contains(&width);
         if sized && (lacks(self.generator_width) || lacks(self.discriminator_width)) {
             return refuse("generator_width and discriminator_width must be from 1 to 4096");
@@ -64,6 +69,9 @@ impl Recipe {
             System::ConditionalGrey if side == 0 || !side.is_multiple_of(4) || side > 256 => {
                 return refuse("side must be a multiple of 4 from 4 to 256");
             }
+            System::Showers if self.classes != ENERGIES => {
+                return refuse("classes must be 15, the incident energies");
+            }
             System::ConditionalGrey if self.classes == 0 => return refuse("classes must not be 0"),
             System::Pix2pix if !side.is_power_of_two() || !(32..=1024).contains(&side) => {
                 return refuse("side must be a power of two from 32 to 1024");
@@ -78,6 +86,12 @@ impl Recipe {
         }
         if self.source.is_two() != self.system.translates() {
             return refuse("its source does not yield what its system takes");
+        }
+        if (self.source == Source::Showers) != (self.system == System::Showers) {
+            return refuse("its source does not yield what its system takes");
+        }
+        if self.source == Source::Showers && self.range != ValueRange::Unit {
+            return refuse("range must be unit: what networks see of a voxel is in [0, 1]");
         }
         if self.source == Source::Cifar && self.class > 10 {
             return refuse("class must be from 0 to 9, or 10 for all");
@@ -155,7 +169,10 @@ impl Recipe {
             return refuse("of the regularizers only spectral_norm is for systems that translate");
         }
         if (own.augment || own.minibatch_stddev > 0)
-            && matches!(self.system, System::Sine | System::MnistMlp | System::LettersFailing)
+            && matches!(
+                self.system,
+                System::Sine | System::MnistMlp | System::LettersFailing | System::Showers
+            )
         {
             return refuse("augment and minibatch_stddev want a discriminator of convolutions");
         }

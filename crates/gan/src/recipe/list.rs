@@ -3,6 +3,7 @@
 use super::{GeneratorUpdate, Passes, Recipe, Source, Terms};
 use crate::adversarial::Objective;
 use crate::data::ValueRange;
+use crate::data::showers::ENERGIES;
 use crate::error::{Error, Result};
 use crate::networks::System;
 use crate::objective::{GeneratorLoss, Labels, LossConvention};
@@ -126,6 +127,12 @@ pub const RECIPES: &[Entry] = &[
         summary: "digits of the class that is asked for, by the signs' grey conditional networks",
         data: "none: 10,000 digits are built in; or a folder with MNIST's idx files",
         make: mnist_conditional,
+    },
+    Entry {
+        name: "showers",
+        summary: "energies of a calorimeter's voxels for a photon's energy (after CaloGAN, Paganini et al. 2018)",
+        data: "none: made by a parametrisation; or an HDF5 file in CaloChallenge's layout",
+        make: showers,
     },
     Entry {
         name: "pix2pix",
@@ -319,6 +326,29 @@ fn mnist_conditional() -> Recipe {
         classes: 10,
         side: 28,
         ..signs_conditional()
+    }
+}
+
+/// Rates and strengths by our own trials.
+fn showers() -> Recipe {
+    Recipe {
+        name: "showers".into(),
+        system: System::Showers,
+        source: Source::Showers,
+        samples: 30_000,
+        range: ValueRange::Unit,
+        latent: 64,
+        generator_width: 128,
+        discriminator_width: 128,
+        classes: ENERGIES,
+        batch: 128,
+        steps: 20_000,
+        generator_update: GeneratorUpdate::Redrawn,
+        average_decay: 0.999,
+        regularizers: Regularizers { r1: 1.0, ..Regularizers::default() },
+        generator_optimizer: adam(2e-4, 0.5, 1e-8, Convention::Pytorch),
+        discriminator_optimizer: adam(2e-4, 0.5, 1e-8, Convention::Pytorch),
+        ..sine()
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Source {
     Images,
     /// One class of CIFAR-10, 0 to 9; 10 for all, labelled.
     Cifar,
+    /// Calorimeter showers: by a parametrisation from the seed, or an HDF5 file in CaloChallenge's layout.
+    Showers,
     /// A folder of images, each a target and the input that belongs to it side by side.
     SideBySide,
     /// Pairs of five violet circles and the green rectangles in their places, made from the seed.
@@ -47,7 +49,12 @@ impl Source {
     pub fn is_two(self) -> bool {
         !matches!(
             self,
-            Source::Sine | Source::Lines | Source::Mnist | Source::Images | Source::Cifar
+            Source::Sine
+                | Source::Lines
+                | Source::Mnist
+                | Source::Images
+                | Source::Cifar
+                | Source::Showers
         )
     }
 

@@ -27,7 +27,10 @@ pub(crate) fn small(name: &str) -> Recipe {
     recipe.batch = 2;
     recipe.latent = recipe.latent.min(8);
     let is_sized = recipe.system.translates()
-        || matches!(recipe.system, System::Dcgan64 | System::CifarDcgan | System::Faces);
+        || matches!(
+            recipe.system,
+            System::Dcgan64 | System::CifarDcgan | System::Faces | System::Showers
+        );
     if is_sized {
         (recipe.generator_width, recipe.discriminator_width) = (2, 2);
     }
@@ -40,7 +43,7 @@ pub(crate) fn small(name: &str) -> Recipe {
         recipe.pool = recipe.pool.min(3);
         recipe.pretraining_steps = recipe.pretraining_steps.min(8);
     }
-    if recipe.source.is_made() {
+    if recipe.source.is_made() || recipe.source == Source::Showers {
         recipe.samples = recipe.samples.min(6);
     }
     recipe.check().unwrap();
@@ -62,7 +65,7 @@ pub(crate) fn data(recipe: &Recipe, folder: &Path) -> Option<PathBuf> {
     };
     match recipe.source {
         source if source.is_made() => return None,
-        Source::Mnist => return None,
+        Source::Mnist | Source::Showers => return None,
         Source::Cifar => {
             let record = |index: usize| {
                 let pixels = (0..3072).map(move |at| (at * (index + 5) % 253) as u8);

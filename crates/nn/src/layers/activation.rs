@@ -2,6 +2,7 @@
 
 use super::Placement;
 use crate::initializer::{Fans, Initializer};
+use crate::layer::RowFunction;
 use crate::onnx::{Attribute, Graph, Value};
 use crate::{Context, Layer, Param};
 use belamy_tensor::{Result, Shape, Tensor};
@@ -53,6 +54,15 @@ impl Layer for Activation {
             Activation::LeakyRelu(slope) => Some(slope),
             Activation::Tanh | Activation::Sigmoid => None,
         }
+    }
+
+    fn of_a_row(&self) -> Option<RowFunction> {
+        Some(match *self {
+            Activation::Relu => RowFunction::Relu,
+            Activation::LeakyRelu(slope) => RowFunction::LeakyRelu(slope),
+            Activation::Tanh => RowFunction::Tanh,
+            Activation::Sigmoid => RowFunction::Sigmoid,
+        })
     }
 
     fn onnx(&self, graph: &mut Graph, x: &Value) -> Result<Value> {

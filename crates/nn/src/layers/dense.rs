@@ -2,6 +2,7 @@
 
 use super::{Placement, SpectralNorm};
 use crate::initializer::{Fans, Initializer};
+use crate::layer::RowFunction;
 use crate::onnx::{Attribute, Graph, Value};
 use crate::{Context, Layer, Param};
 use belamy_tensor::ops::matmul::matmul;
@@ -57,6 +58,12 @@ impl Layer for Dense {
             Some(bias) => y.add(&cx.read(bias)),
             None => Ok(y),
         }
+    }
+
+    fn of_a_row(&self) -> Option<RowFunction> {
+        let values = |param: &Param| param.value().detach();
+        let bias = self.bias.as_ref().map(values);
+        self.spectral.is_none().then(|| RowFunction::Dense(values(&self.weight), bias))
     }
 
     fn onnx(&self, graph: &mut Graph, x: &Value) -> Result<Value> {

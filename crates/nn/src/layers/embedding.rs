@@ -2,6 +2,7 @@
 
 use super::Placement;
 use crate::initializer::{Fans, Initializer};
+use crate::layer::RowFunction;
 use crate::onnx::{Graph, Value};
 use crate::{Context, Layer, Param};
 use belamy_tensor::ops::gather::gather_rows;
@@ -38,6 +39,10 @@ impl Layer for Embedding {
 
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
         gather_rows(&cx.read(&self.weight), x)
+    }
+
+    fn of_a_row(&self) -> Option<RowFunction> {
+        Some(RowFunction::Table(self.weight.value().detach()))
     }
 
     fn onnx(&self, graph: &mut Graph, labels: &Value) -> Result<Value> {

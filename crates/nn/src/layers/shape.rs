@@ -1,5 +1,6 @@
 //! Layers that only move or repeat what they are given.
 
+use crate::layer::RowFunction;
 use crate::onnx::{Attribute, Graph, Value};
 use crate::{Context, Layer};
 use belamy_tensor::ops::pixel_shuffle::pixel_shuffle;
@@ -24,6 +25,10 @@ impl Layer for Reshape {
 
     fn forward(&self, x: &Tensor, _cx: &mut Context) -> Result<Tensor> {
         x.reshape(Shape::new(&[&x.dims()[..1], self.shape.dims()].concat())?)
+    }
+
+    fn of_a_row(&self) -> Option<RowFunction> {
+        Some(RowFunction::Nothing)
     }
 
     fn onnx(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
@@ -56,6 +61,10 @@ impl Layer for Flatten {
     fn forward(&self, x: &Tensor, _cx: &mut Context) -> Result<Tensor> {
         let features = x.dims()[1..].iter().product();
         x.reshape([x.dims()[0], features])
+    }
+
+    fn of_a_row(&self) -> Option<RowFunction> {
+        Some(RowFunction::Nothing)
     }
 
     fn onnx(&self, graph: &mut Graph, x: &Value) -> Result<Value> {

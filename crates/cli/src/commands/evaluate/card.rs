@@ -10,6 +10,7 @@ use belamy_gan::judge::lines::{self, LinesCard};
 use belamy_gan::judge::modes::Modes;
 use belamy_gan::judge::points::PointsCard;
 use belamy_gan::judge::psnr::Likeness;
+use belamy_gan::judge::showers::{OBSERVABLES, ShowerCard};
 use serde::Serialize;
 
 #[derive(Serialize, Default)]
@@ -106,6 +107,7 @@ pub(super) enum Metrics {
     Digits(DigitsCard),
     Points(PointsCard),
     Lines(LinesCard),
+    Showers(ShowerCard),
 }
 
 fn percent(share: f64) -> String {
@@ -145,6 +147,10 @@ impl Card {
             }
             Some(Metrics::Points(card)) => of_points(card, &mut row),
             Some(Metrics::Lines(card)) => of_lines(card, &mut row),
+            Some(Metrics::Showers(card)) => {
+                of_showers(card, &mut row);
+                histogram = Some(showers_table(card));
+            }
         }
         if let Some(found) = &self.classes {
             of_classes(found, &mut row);
@@ -322,6 +328,40 @@ fn of_lines(card: &LinesCard, row: &mut impl FnMut(&str, String)) {
     let rule = format!("variance between column means below {}", lines::LEAST_VARIANCE);
     row("grey", format!("{}: {rule}", count(card.grey)));
     row("not finite", count(card.not_finite));
+}
+
+fn of_showers(card: &ShowerCard, row: &mut impl FnMut(&str, String)) {
+    for (name, (distance, floor)) in OBSERVABLES.iter().zip(card.distances.iter().zip(card.floors))
+    {
+        let what = "real deviations from the real ones, two halves of which are";
+        row(
+            name,
+            format!("{distance:.3} {what} {floor:.3} apart (Wasserstein, mean over energies)"),
+        );
+    }
+    row("mean profile", format!("{:.4} layers from the real one (Wasserstein)", card.profile));
+}
+
+/// Means and deviations of each observable, energy by energy.
+fn showers_table(card: &ShowerCard) -> String {
+    let head = ["GeV", "observable", "real", "±", "generated", "±", "distance", "floor"];
+    let mut rows = vec![head.map(String::from).to_vec()];
+    for at in &card.energies {
+        for found in &at.observables {
+            let numbers = [
+                found.real_mean,
+                found.real_deviation,
+                found.fake_mean,
+                found.fake_deviation,
+                found.distance,
+                found.floor,
+            ];
+            let mut line = vec![format!("{:.3}", at.energy / 1000.0), found.name.to_owned()];
+            line.extend(numbers.map(|number| format!("{number:.3}")));
+            rows.push(line);
+        }
+    }
+    output::table(&rows, &[0, 2, 3, 4, 5, 6, 7])
 }
 
 fn of_features(card: &FeatureCard, row: &mut impl FnMut(&str, String)) {

@@ -12,7 +12,7 @@ use crate::output;
 use crate::progress::Waiting;
 use belamy_gan::data::{Dataset, ValueRange, folder};
 use belamy_gan::judge::features::Features;
-use belamy_gan::judge::{comparison, lines, points};
+use belamy_gan::judge::{comparison, lines, points, showers};
 use belamy_gan::recipe::Source;
 use belamy_gan::show::image_shape;
 use belamy_gan::{Pair, checkpoint, judge, run, source};
@@ -258,6 +258,10 @@ fn of_run(path: &Path, arguments: &Arguments, device: &Device) -> Result<Card> {
             card.metrics = Some(Metrics::Lines(lines::judge(&values, [height, width])?));
             card.preprocessing = "none: grey images in [0, 1]".to_owned();
         }
+        Source::Showers => {
+            card.preprocessing =
+                "none: square roots of voxels' shares of the incident energy".to_owned();
+        }
         _ => {
             card.preprocessing = "images brought to [0, 1]".to_owned();
             let shape = image_shape(&shape).filter(|_| asks_for_classes);
@@ -266,11 +270,24 @@ fn of_run(path: &Path, arguments: &Arguments, device: &Device) -> Result<Card> {
             }
         }
     }
-    let real = match source::load(recipe, place.map(PathBuf::as_path), plan.seed)? {
+    let loaded = match (recipe.source, place) {
+        // Others than it was trained on.
+        (Source::Showers, None) => {
+            let made = recipe.samples.max(1);
+            Some(belamy_gan::data::showers::parametrised(made, plan.seed.wrapping_add(1))?)
+        }
+        _ => source::load(recipe, place.map(PathBuf::as_path), plan.seed)?,
+    };
+    let real = match loaded {
         Some(real) => real,
         None => belamy_gan::data::synthetic::sine_points(arguments.n, arguments.seed)?,
     };
-    if let Some(shape) = image_shape(&shape).filter(|_| recipe.range != ValueRange::Unbounded) {
+    if let (Source::Showers, Some(classes), Some(asked)) = (recipe.source, &real.labels, &asked) {
+        let found = showers::judge(&real.images, classes, &samples, asked)?;
+        card.metrics = Some(Metrics::Showers(found));
+    }
+    let are_images = recipe.range != ValueRange::Unbounded && recipe.source != Source::Showers;
+    if let Some(shape) = image_shape(&shape).filter(|_| are_images) {
         let unit = brought(&real.images, real.range, ValueRange::Unit);
         let mut unit = Dataset::new(unit, &real.shape, None, ValueRange::Unit)?;
         if recipe.source == Source::Images {

@@ -1,0 +1,119 @@
+//! Reader of calorimeter showers in CaloChallenge's layout: HDF5 files with `incident_energies` [N, 1] (or [N]) and
+//! `showers` [N, V], energies in MeV, as whole or real numbers of any size, compressed or not.
+
+use super::Dataset;
+use super::idx::open_regular;
+use super::showers;
+use crate::error::{Error, Result, bytes_in_words};
+use std::path::Path;
+
+/// Deflate packs at most 258 bytes into 2 bits.
+const LARGEST_RATIO: u64 = 1032;
+/// Elements are indexed with 32 bits everywhere else.
+const LARGEST_CONTENT: u64 = u32::MAX as u64;
+
+/// The showers of an HDF5 file as [`showers::from_energies`] makes them.
+///
+/// Fails, naming the file, if it is missing, is damaged, lacks one of the two sets, or they do not fit each other.
+pub fn load(path: &Path) -> Result<Dataset> {
+    let size = open_regular(path)?.metadata().map_err(|error| Error::file(path, error.to_string()));
+    let file = hdf5_pure::File::open_streaming(path);
+    read(path, file.map_err(|error| Error::file(path, error.to_string()))?, size?.len())
+}
+
+/// The showers of an HDF5 file that is already in memory; `name` stands in errors.
+pub fn from_bytes(name: &Path, bytes: &[u8]) -> Result<Dataset> {
+    let file = hdf5_pure::File::from_bytes(bytes.to_vec());
+    read(name, file.map_err(|error| Error::file(name, error.to_string()))?, bytes.len() as u64)
+}
+
+fn read(path: &Path, file: hdf5_pure::File, size: u64) -> Result<Dataset> {
+    let (energies, rows) = numbers(path, &file, "incident_energies", size)?;
+    let (voxels, showers) = numbers(path, &file, "showers", size)?;
+    if rows != showers || energies.len() as u64 != rows {
+        let found = energies.len();
+        let what = format!("it has {showers} showers and {found} incident_energies");
+        return Err(Error::file(path, what));
+    }
+    showers::from_energies(&energies, &voxels).map_err(|error| Error::file(path, error.to_string()))
+}
+
+/// A data set's numbers, and how many rows they are. Memory is taken only for what the file can hold.
+fn numbers(path: &Path, file: &hdf5_pure::File, name: &str, size: u64) -> Result<(Vec<f64>, u64)> {
+    let fail = |what: String| Error::file(path, format!("{name}: {what}"));
+    let set = file.dataset(name).map_err(|error| fail(error.to_string()))?;
+    let shape = set.shape().map_err(|error| fail(error.to_string()))?;
+    let count = shape.iter().try_fold(1u64, |product, &extent| product.checked_mul(extent));
+    // A number takes a byte at least, before it is packed.
+    let most = LARGEST_CONTENT.min(size.saturating_mul(LARGEST_RATIO));
+    let Some(count) = count.filter(|count| *count <= most) else {
+        let found = bytes_in_words(size.into());
+        return Err(fail(format!("a file of {found} holds no {shape:?} numbers")));
+    };
+    let values = set.read_f64().map_err(|error| fail(error.to_string()))?;
+    if values.len() as u64 != count || count == 0 {
+        let found = values.len();
+        return Err(fail(format!("it is to be {shape:?} numbers and has {found}")));
+    }
+    Ok((values, shape.first().copied().unwrap_or(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hdf5_pure::FileBuilder;
+
+    const VOXELS: usize = showers::LAYERS * showers::VOXELS_A_LAYER;
+
+    fn file(energies: &[f64], voxels: &[f64], shape: &[u64]) -> Vec<u8> {
+        let mut builder = FileBuilder::new();
+        let set = builder.create_dataset("incident_energies").with_f64_data(energies);
+        set.with_shape(&[energies.len() as u64, 1]);
+        builder.create_dataset("showers").with_f64_data(voxels).with_shape(shape);
+        builder.finish().unwrap()
+    }
+
+    #[test]
+    fn showers_are_read_and_their_energies_are_classes() {
+        let mut voxels = vec![0.0; 3 * VOXELS];
+        voxels[VOXELS + 5] = 128.0;
+        let bytes = file(&[256.0, 512.0, 1024.0], &voxels, &[3, VOXELS as u64]);
+        let data = from_bytes(Path::new("x.hdf5"), &bytes).unwrap();
+        assert_eq!(data.shape, [3, showers::LAYERS, showers::VOXELS_A_LAYER, 1]);
+        assert_eq!(data.labels.as_deref(), Some(&[0, 1, 2][..]));
+        assert_eq!(data.images[VOXELS + 5], 0.5);
+        assert_eq!(data.images.iter().sum::<f32>(), 0.5);
+        let path = std::env::temp_dir().join(format!("belamy-showers-{}.h5", std::process::id()));
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(load(&path).unwrap().digest, data.digest);
+        std::fs::remove_file(&path).unwrap();
+        assert!(load(&path).unwrap_err().to_string().contains(".h5"));
+    }
+
+    #[test]
+    fn what_is_no_file_of_showers_is_refused_with_its_name() {
+        let refused = |bytes: &[u8], because: &str| {
+            let error = from_bytes(Path::new("x.hdf5"), bytes).unwrap_err().to_string();
+            assert!(error.contains("x.hdf5") && error.contains(because), "{error}");
+        };
+        refused(b"", "");
+        refused(&[7; 4096], "");
+        let voxels = vec![0.0; 2 * VOXELS];
+        refused(&file(&[256.0], &voxels, &[2, VOXELS as u64]), "2 showers and 1 incident_energies");
+        refused(&file(&[256.0, 300.0], &voxels, &[2, VOXELS as u64]), "shower 1 is of 300 MeV");
+        refused(&file(&[256.0, 512.0], &voxels[..360], &[2, 180]), "360 voxels, not 360 each");
+        let mut builder = FileBuilder::new();
+        builder.create_dataset("showers").with_f64_data(&[1.0]);
+        refused(&builder.finish().unwrap(), "incident_energies");
+        // Cut anywhere, it is refused or read as it was; nothing panics.
+        let whole = file(&[256.0, 512.0], &voxels, &[2, VOXELS as u64]);
+        for length in (0..whole.len()).step_by(97) {
+            let _ = from_bytes(Path::new("x.hdf5"), &whole[..length]);
+        }
+        for at in 0..whole.len().min(2000) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x41;
+            let _ = from_bytes(Path::new("x.hdf5"), &bytes);
+        }
+    }
+}
