@@ -38,10 +38,10 @@ fn reached(run: &str) -> (u64, u64) {
     let newest = belamy_gan::checkpoint::latest(&checkpoints).ok().flatten();
     let newest = newest.map_or(0, |path| belamy_gan::checkpoint::read_state(&path).unwrap().step);
     let log = std::fs::read_to_string(Path::new(run).join("metrics.jsonl")).unwrap_or_default();
-    let steps = log
+    let mut steps = log
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()?["step"].as_u64());
-    (newest, steps.last().unwrap_or(0))
+    (newest, steps.next_back().unwrap_or(0))
 }
 
 /// Kills a run at moments by chance until it is done nevertheless, then begins another; `BELAMY_KILLS` says how many

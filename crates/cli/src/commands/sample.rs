@@ -3,7 +3,8 @@
 use crate::device;
 use crate::failure::{Failure, Result};
 use crate::output;
-use belamy_gan::data::folder;
+use belamy_gan::data::{folder, hdf5};
+use belamy_gan::recipe::Source;
 use belamy_gan::run::{self, Plan, noise_for};
 use belamy_gan::{Pair, ensemble, files, show};
 use belamy_nn::weights;
@@ -41,7 +42,8 @@ pub(crate) struct Arguments {
     /// Draw one grid even where --out is a folder.
     #[arg(long)]
     grid: bool,
-    /// x.png for a grid, x.safetensors for the numbers, DIR/ for a file a sample, pixel by pixel.
+    /// x.png for a grid, x.safetensors for the numbers, DIR/ for a file a sample, pixel by pixel; x.hdf5 for showers in
+    /// CaloChallenge's layout.
     #[arg(long, value_name = "PATH", default_value = "samples.png")]
     out: PathBuf,
     /// auto, cpu, oracle, webgpu or cuda, with :N for the N-th.
@@ -55,6 +57,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let plan = run::read_plan(&arguments.run)?;
     if let Some(input) = &arguments.input {
         return translate(arguments, &plan, input, form, &device);
+    }
+    if matches!(form, Form::Showers) && plan.recipe.source != Source::Showers {
+        return Err(no_showers(arguments, &plan));
     }
     let mut pair = run::open_generator(&arguments.run, &plan, &device)?;
     let (noise, labels) = match &arguments.noise {
@@ -123,6 +128,7 @@ fn translate(
     let out = &arguments.out;
     let recipe = &plan.recipe;
     match form {
+        Form::Showers => return Err(no_showers(arguments, plan)),
         Form::Picture => {
             let grid = ensemble::side_by_side(recipe, &[inputs, made])?;
             files::write_atomically(out, &grid.png()?)?;
@@ -149,12 +155,20 @@ fn translate(
     output::print(&format!("{}\n", out.display()))
 }
 
+fn no_showers(arguments: &Arguments, plan: &Plan) -> Failure {
+    let (out, name) = (arguments.out.display(), &plan.recipe.name);
+    Failure::usage(format!(
+        "--out {out}: recipe {name} makes no showers: end it in .png, .safetensors or /"
+    ))
+}
+
 /// What is written.
 #[derive(Clone, Copy)]
 enum Form {
     Picture,
     Numbers,
     Folder,
+    Showers,
 }
 
 /// The form that a path asks for.
@@ -164,6 +178,7 @@ fn form_of(out: &Path) -> Result<Form> {
         _ if out.is_dir() || out.as_os_str().to_string_lossy().ends_with('/') => Ok(Form::Folder),
         Some("png") => Ok(Form::Picture),
         Some("safetensors") => Ok(Form::Numbers),
+        Some("hdf5" | "h5") => Ok(Form::Showers),
         _ => {
             let message = format!("--out {}: end it in .png, .safetensors or /", out.display());
             Err(Failure::usage(message))
@@ -237,6 +252,12 @@ fn write(
             }
         }
         Form::Picture => files::write_atomically(out, &draw(samples)?)?,
+        Form::Showers => {
+            let values: Vec<f32> = samples.to_f64()?.into_iter().map(|seen| seen as f32).collect();
+            let classes =
+                labels.map(|labels| labels.to_vec::<u32>()).transpose()?.unwrap_or_default();
+            files::write_atomically(out, &hdf5::to_bytes(&values, &classes)?)?;
+        }
         Form::Numbers => {
             let mut tensors =
                 vec![("image".to_owned(), samples.clone()), ("z".to_owned(), noise.clone())];

@@ -1,4 +1,4 @@
-//! Reader of calorimeter showers in CaloChallenge's layout: HDF5 files with `incident_energies` [N, 1] (or [N]) and
+//! Calorimeter showers in CaloChallenge's layout, read and written: HDF5 files with `incident_energies` [N, 1] (or [N]) and
 //! `showers` [N, V], energies in MeV, as whole or real numbers of any size, compressed or not.
 
 use super::Dataset;
@@ -25,6 +25,29 @@ pub fn load(path: &Path) -> Result<Dataset> {
 pub fn from_bytes(name: &Path, bytes: &[u8]) -> Result<Dataset> {
     let file = hdf5_pure::File::from_bytes(bytes.to_vec());
     read(name, file.map_err(|error| Error::file(name, error.to_string()))?, bytes.len() as u64)
+}
+
+/// The bytes of an HDF5 file of showers as networks see them, `[N, 360]` numbers, each of a class of energies: energies in
+/// MeV, in f32. Fails where their numbers do not fit each other.
+pub fn to_bytes(images: &[f32], classes: &[u32]) -> Result<Vec<u8>> {
+    let size = showers::LAYERS * showers::VOXELS_A_LAYER;
+    let count = classes.len();
+    if count == 0 || images.len() != count * size {
+        let found = images.len();
+        return Err(Error::data(format!("{count} showers have {found} voxels, not {size} each")));
+    }
+    let incident = classes.iter().map(|class| showers::incident_energy(*class) as f32);
+    let incident: Vec<f32> = incident.collect();
+    let voxels = images.chunks_exact(size).zip(&incident).flat_map(|(image, energy)| {
+        image.iter().map(move |seen| (showers::share(*seen) * f64::from(*energy)) as f32)
+    });
+    let voxels: Vec<f32> = voxels.collect();
+    let mut builder = hdf5_pure::FileBuilder::new();
+    let set = builder.create_dataset("incident_energies").with_f32_data(&incident);
+    set.with_shape(&[count as u64, 1]);
+    let set = builder.create_dataset("showers").with_f32_data(&voxels);
+    set.with_shape(&[count as u64, size as u64]);
+    builder.finish().map_err(|error| Error::data(error.to_string()))
 }
 
 fn read(path: &Path, file: hdf5_pure::File, size: u64) -> Result<Dataset> {
@@ -88,6 +111,18 @@ mod tests {
         assert_eq!(load(&path).unwrap().digest, data.digest);
         std::fs::remove_file(&path).unwrap();
         assert!(load(&path).unwrap_err().to_string().contains(".h5"));
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let made = showers::parametrised(30, 4).unwrap();
+        let bytes = to_bytes(&made.images, made.labels.as_deref().unwrap()).unwrap();
+        let read = from_bytes(Path::new("x.h5"), &bytes).unwrap();
+        assert_eq!((&read.labels, &read.shape), (&made.labels, &made.shape));
+        for (read, made) in read.images.iter().zip(&made.images) {
+            assert!((read - made).abs() <= 1e-6 * made, "{read} and {made}");
+        }
+        assert!(to_bytes(&made.images[1..], made.labels.as_deref().unwrap()).is_err());
     }
 
     #[test]

@@ -71,15 +71,6 @@ pub const EQUIVALENT: &[Equivalent] = &[
         "four numbers are never moved at once: only slower",
     ),
     equivalent(
-        "conv2d.cu",
-        "const PhasePixels output = {to, p, height, width, in_group, in_group % 4 == 0 && in_fours(to, \
-         p.in_channels)};",
-        "const PhasePixels output = {to, p, height, width, in_group, in_group % 5 == 0 && in_fours(to, \
-         p.in_channels)};",
-        "whole fours at multiples of 16 bytes may be written at once whatever the group's width: the same numbers \
-         either way",
-    ),
-    equivalent(
         "finite.cu",
         "if (threadIdx.x == 0) y[0] = count < 0xffffffffull ? unsigned(count) : 0xffffffffu;",
         "if (threadIdx.x == 0) y[0] = count <= 0xffffffffull ? unsigned(count) : 0xffffffffu;",
@@ -91,12 +82,6 @@ pub const EQUIVALENT: &[Equivalent] = &[
         "load_four(targets + first, p.len + first, t);",
         "at most three more numbers are read, of memory that is given out in multiples of 256 bytes, and what becomes \
          of them is not written",
-    ),
-    equivalent(
-        "norm.cu",
-        "__syncthreads();  // an earlier call's may still be read",
-        ";  // an earlier call's may still be read",
-        "each kernel calls it once",
     ),
     equivalent(
         "optimizer.cu",
@@ -129,12 +114,6 @@ pub const EQUIVALENT: &[Equivalent] = &[
         "unsigned numerator = 0, denominator = 1;",
         "unsigned numerator = 0, denominator = 2;",
         "where it stays, the numerator is 0",
-    ),
-    equivalent(
-        "tile.cu",
-        "if (count == 4 && step % 4 == 0 && (reinterpret_cast<unsigned long long>(data) & 15) == 0) {",
-        "if (count == 4 && step % 4 == 0 && (reinterpret_cast<unsigned long long>(data) | 15) == 0) {",
-        "four numbers are never moved at once: only slower",
     ),
     equivalent(
         "conv2d.software.wgsl",
