@@ -57,7 +57,8 @@ pub fn watch<T>(
         let heard = loop {
             let left = patience.saturating_sub(begun.elapsed());
             let heard = lines.recv_timeout(if left.is_zero() { LOOK } else { left });
-            let used = processor_time(process).zip(spent).map(|(now, then)| now.saturating_sub(then));
+            let used =
+                processor_time(process).zip(spent).map(|(now, then)| now.saturating_sub(then));
             let is_starved = used.is_some_and(|used| used < patience);
             let waits = is_starved && begun.elapsed() < patience * STARVED;
             if heard != Err(mpsc::RecvTimeoutError::Timeout) || !waits {

@@ -429,10 +429,11 @@ fn damaged_runs_are_refused_and_left_as_they_are() {
 
     fails(&format!("train --resume {}", folder.at("none")), 1, &["none", "run.toml"]);
     fails(&format!("train --resume {}", folder.path().display()), 1, &["run.toml"]);
-    for words in ["--seed 3", "--batch 3", "--epochs 3", "--set batch=3"] {
+    for words in ["--seed 3", "--batch 3", "--set batch=3"] {
         let flag = words.split(' ').next().unwrap();
         fails(&format!("train --resume {whole} {words}"), 2, &[flag, "resumed"]);
     }
+    fails(&format!("train --resume {whole} --epochs 3"), 2, &["--epochs", "endless"]);
     fails(&format!("train mnist-mlp --resume {whole}"), 2, &["recipe sine", "not of mnist-mlp"]);
     fails(&format!("train --resume {whole} --data x"), 1, &["--data"]);
 }

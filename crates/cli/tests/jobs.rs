@@ -139,7 +139,12 @@ fn stand_in(folder: &Path) {
          if [ ! -e \"$0.noticed\" ]; then touch \"$0.noticed\"; sleep 1; kill -USR2 $job; fi\n\
          wait $job\n",
     );
-    program("scontrol", "echo \"$@\" >> \"$0.asked\"\n");
+    program(
+        "scontrol",
+        "if [ \"$1\" = show ]; then echo 'JobId=42 JobState=RUNNING Reason=None PreemptTime=None'\n\
+         else echo \"$@\" >> \"$0.asked\"; fi\n",
+    );
+    program("squeue", "date -d '+1 hour' +%Y-%m-%dT%H:%M:%S\n");
 }
 
 #[test]

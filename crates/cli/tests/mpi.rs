@@ -271,7 +271,8 @@ fn a_rank_that_fails_in_any_way_ends_the_job_and_is_named() {
         let said = said(&output) + &String::from_utf8_lossy(&output.stdout);
         // The start of a job, two seconds for its end, and three of the deadline where a rank says nothing.
         let most = if ["stop", "silent"].contains(&kind) { 20.0 } else { 15.0 };
-        let names = [format!("rank {rank}"), format!("process {rank} ")];
+        // The last is mpirun's way to name one that exits.
+        let names = [format!("rank {rank}"), format!("process {rank} "), format!(",1],{rank}]")];
         let mut wrong = Vec::new();
         if output.status.success() || output.status.code().is_none() {
             wrong.push(format!("its status is {:?}", output.status));

@@ -41,6 +41,9 @@ pub struct State {
     pub updates: BTreeMap<String, u64>,
 }
 
+/// Of the most steps that a recipe may have, each with the most updates.
+const MOST_UPDATES: u64 = 1000 << 32;
+
 /// The name in [`State::updates`] of a network's optimiser.
 fn updates_of(network: &Network) -> String {
     format!("{}_updates", network.name())
@@ -173,6 +176,10 @@ pub fn load(trainer: &mut dyn Trainer, path: &Path) -> Result<State> {
         let Some(&updates) = state.updates.get(&name) else {
             return Err(Error::file(path.join("state.json"), format!("it has no {name}")));
         };
+        if updates > MOST_UPDATES {
+            let what = format!("{name} is {updates}, more than any run makes");
+            return Err(Error::file(path.join("state.json"), what));
+        }
         optimizer
             .restore(network, updates, |name| {
                 take(&mut moments, &format!("{}.{name}", network.name()))
@@ -256,9 +263,11 @@ fn load_pools(pools: &mut [Pool], path: &Path, device: &Device) -> Result<()> {
     if pools.is_empty() {
         return Ok(());
     }
-    let mut tensors = weights::read(&path.join("pools.safetensors"), device)?;
+    let file = path.join("pools.safetensors");
+    let mut tensors = weights::read(&file, device)?;
     for (index, pool) in pools.iter_mut().enumerate() {
-        pool.restore(tensors.remove(&pool_name(index)));
+        pool.restore(tensors.remove(&pool_name(index)))
+            .map_err(|error| Error::file(&file, error.to_string()))?;
     }
     Ok(())
 }

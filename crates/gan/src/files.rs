@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// The name of the file that a finished folder holds: its other files' names, lengths and digests.
 pub const MARKER: &str = "complete";
@@ -167,7 +167,16 @@ fn check(folder: &Path, read_all: bool) -> Result<()> {
     for (name, promised) in &marker.files {
         let path = folder.join(name);
         let fail = |error: io::Error| Error::file(&path, error.to_string());
-        let found = fs::metadata(&path).map_err(fail)?.len();
+        // Anything else would lead out of the folder; a device or a pipe would never end.
+        let is_below = |part: Component<'_>| matches!(part, Component::Normal(_));
+        if name.is_empty() || !Path::new(name).components().all(is_below) {
+            return Err(Error::file(&path, "it lies outside the folder whose marker names it"));
+        }
+        let metadata = fs::metadata(&path).map_err(fail)?;
+        if !metadata.is_file() {
+            return Err(Error::file(&path, "it is not a regular file"));
+        }
+        let found = metadata.len();
         if found != promised.bytes {
             let what = format!("it has {found} bytes, but was saved with {}", promised.bytes);
             return Err(Error::file(&path, what));
@@ -244,7 +253,7 @@ fn files_below(top: &Path, folders: &mut Vec<PathBuf>) -> io::Result<Vec<(String
 
 fn describe(mut file: File) -> io::Result<Entry> {
     let mut digest = Digest::new();
-    let mut buffer = vec![0; 1 << 18];
+    let mut buffer = vec![0; file.metadata()?.len().clamp(1, 1 << 18) as usize];
     let mut bytes = 0;
     loop {
         match file.read(&mut buffer)? {
@@ -261,21 +270,25 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes a folder and those above it that are missing, so that they survive a power cut.
+/// Makes a folder and those above it that are missing, so that they survive a power cut. Fails, naming the folder that was
+/// asked for, if one of them cannot be made.
 pub fn create_folders(folder: &Path) -> Result<()> {
-    if folder.is_dir() {
-        return Ok(());
+    fn create(folder: &Path) -> io::Result<()> {
+        if folder.is_dir() {
+            return Ok(());
+        }
+        let above = parent(folder);
+        if above != folder {
+            create(above)?;
+        }
+        match fs::create_dir(folder) {
+            // Another was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+            made => made?,
+        }
+        sync_folder(above)
     }
-    let above = parent(folder);
-    if !above.as_os_str().is_empty() && above != folder {
-        create_folders(above)?;
-    }
-    match fs::create_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
-        Err(error) => return Err(Error::write(folder, error.to_string())),
-        Ok(()) => {}
-    }
-    sync(above)
+    create(folder).map_err(|error| Error::write(folder, error.to_string()))
 }
 
 /// Waits until the names in a folder are on disk.

@@ -56,10 +56,11 @@ impl Lock {
                 continue;
             }
             let holder = format!("process {} on {}\n", std::process::id(), host());
-            file.set_len(0)
+            // On a full disk the lock holds all the same, and says nothing.
+            let _ = file
+                .set_len(0)
                 .and_then(|()| file.seek(SeekFrom::Start(0)))
-                .and_then(|_| file.write_all(holder.as_bytes()))
-                .map_err(fail)?;
+                .and_then(|_| file.write_all(holder.as_bytes()));
             return Ok(Lock { path, _file: file });
         }
     }

@@ -8,7 +8,7 @@
 //! The choices are drawn by the step's counter on the device, so nothing is read back and a resumed run makes the same
 //! ones. A pool of `size` images `[size, H, W, C]`, or samples of any other shape, costs one pass over it for each fake.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use belamy_nn::Context;
 use belamy_tensor::ops::concat::concat;
 use belamy_tensor::ops::gather::gather_rows;
@@ -35,9 +35,18 @@ impl Pool {
         self.images.as_ref()
     }
 
-    /// Puts saved images back.
-    pub fn restore(&mut self, images: Option<Tensor>) {
+    /// Puts saved images back. Fails unless they are from 1 to as many as the pool keeps.
+    pub fn restore(&mut self, images: Option<Tensor>) -> Result<()> {
+        if let Some(images) = &images {
+            let count = images.dims().first().copied().unwrap_or(0);
+            if !(1..=self.size).contains(&count) || !images.dtype().is_float() {
+                let (meta, size) = (images.shape(), self.size);
+                let message = format!("a pool of {meta} is no pool of up to {size} samples");
+                return Err(Error::data(message));
+            }
+        }
         self.images = images;
+        Ok(())
     }
 
     /// What a discriminator is shown for a batch of fakes `[N, ..sample]`: themselves or earlier ones, outside the graph.
@@ -100,6 +109,18 @@ mod tests {
 
     fn numbers(tensor: &Tensor) -> Vec<f64> {
         tensor.to_f64().unwrap()
+    }
+
+    #[test]
+    fn only_what_a_pool_could_have_kept_is_put_back() {
+        let device = belamy_cpu::oracle();
+        let mut pool = Pool::new(2);
+        pool.restore(Some(batch(&[1.0, 2.0], &device))).unwrap();
+        pool.restore(None).unwrap();
+        let labels = Tensor::from_slice(&[1u32], [1], &device).unwrap();
+        for wrong in [batch(&[1.0, 2.0, 3.0], &device), labels] {
+            assert!(pool.restore(Some(wrong)).is_err());
+        }
     }
 
     #[test]

@@ -291,7 +291,10 @@ fn keras_layers(tensors: BTreeMap<String, Tensor>) -> Result<Vec<(String, Foreig
         let entry = layers
             .entry((kind.to_owned(), number))
             .or_insert_with(|| ForeignLayer { name: layer.to_owned(), tensors: HashMap::new() });
-        entry.tensors.insert(param.to_owned(), tensor);
+        if entry.tensors.insert(param.to_owned(), tensor).is_some() {
+            let what = format!("{name}: there is another {param} of a {layer}");
+            return Err(Error::Weights(what));
+        }
     }
     Ok(layers.into_iter().map(|((kind, _), layer)| (kind, layer)).collect())
 }

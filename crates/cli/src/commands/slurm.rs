@@ -26,6 +26,9 @@ pub(crate) struct Arguments {
     /// What starts the processes: srun, or mpirun where SLURM and MPI do not know each other.
     #[arg(long, default_value = "srun")]
     launcher: String,
+    /// How srun brings MPI processes together; `srun --mpi=list` lists what there is.
+    #[arg(long, value_name = "TYPE", default_value = "pmix")]
+    mpi: String,
     /// The run's folder, on a file system that all nodes see; runs/RECIPE if not given.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -113,33 +116,47 @@ fn script(arguments: &Arguments, words: &[String], out: &str) -> String {
     }
     let command: Vec<String> = words.iter().map(|word| quoted(word)).collect();
     let command = command.join(" ");
-    let folder = quoted(out);
-    let _ = write!(text, "\nmkdir -p \"$(dirname {folder})\"\n");
+    let (tasks, cpus) = (arguments.tasks, arguments.cpus);
+    // The first thing it does: until then a signal ends it.
+    text.push_str("\ntold=\ntrap told=1 USR2\ntrap : TERM\n");
+    let _ = write!(text, "mkdir -p \"$(dirname {})\"\n", quoted(out));
+    text.push_str(
+        "# Older SLURMs do not say when the job's time is over.\n\
+         if [ -z \"$SLURM_JOB_END_TIME\" ]; then\n\
+         \x20   end=$(SLURM_TIME_FORMAT=standard squeue -h -j \"$SLURM_JOB_ID\" -o %e)\n\
+         \x20   SLURM_JOB_END_TIME=$(date -d \"${end:-unknown}\" +%s 2>/dev/null) && export SLURM_JOB_END_TIME\n\
+         fi\n",
+    );
     let launch = if is_srun {
-        "srun --kill-on-bad-exit=0".to_owned()
+        // What sbatch was told of cpus does not reach srun; nor does every SLURM bring MPI processes together unasked.
+        let mpi = if tasks > 1 { format!(" --mpi={}", arguments.mpi) } else { String::new() };
+        format!("srun --kill-on-bad-exit=0 --cpus-per-task={cpus}{mpi}")
     } else {
         text.push_str(
-            "# mpirun gives a process two seconds after SIGTERM unless told otherwise.\n",
+            "# After SIGTERM, and after the first process that ends with 75, mpirun waits twice this long, in seconds. A second\n\
+             # SIGTERM would end it at once, and SLURM sends it one.\n\
+             export OMPI_MCA_odls_base_sigkill_timeout=5\n",
         );
-        text.push_str("export OMPI_MCA_odls_base_sigkill_timeout=30\n");
-        format!("mpirun -n {}", arguments.tasks)
+        format!("mpirun --bind-to none -n {tasks}")
     };
-    let _ = writeln!(text, "{launch} {command} &\njob=$!");
-    if is_srun {
-        text.push_str("trap '' USR2 TERM\n");
-    } else {
-        text.push_str("trap 'kill -USR2 $job' USR2\ntrap 'kill -TERM $job' TERM\n");
-    }
+    let _ = write!(text, "{launch} {command} &\njob=$!\n");
     text.push_str(
-        "# A signal ends the wait, not the job.\n\
+        "# A signal ends the wait, not the job. It is passed on until the job has ended: an mpirun that has not started its\n\
+         # processes yet passes it to nobody.\n\
+         while\n\
+         \x20   while [ -n \"$told\" ] && kill -USR2 $job 2>/dev/null; do sleep 2; done\n\
+         \x20   wait $job; code=$?\n\
+         \x20   kill -0 $job 2>/dev/null\n\
+         do :; done\n\
          wait $job; code=$?\n\
-         while kill -0 $job 2>/dev/null; do wait $job; code=$?; done\n\
          \n\
-         # 75: it has saved, and is to go on.\n\
-         if [ $code = 75 ]; then\n\
-         \x20   scontrol requeue \"$SLURM_JOB_ID\"\n\
-         \x20   exit 0\n\
-         fi\n\
+         # 75: it has saved, and is to go on. 140: SIGUSR2 came before it listened. 0: it has come to its end; or SLURM, which says\n\
+         # no more than SIGTERM where it is not told to, pre-empts it. Whoever was cancelled is not RUNNING, and stays away.\n\
+         case \"$code $(scontrol show job --oneliner \"$SLURM_JOB_ID\")\" in\n\
+         \x20   75\\ *JobState=RUNNING* | 140\\ *JobState=RUNNING* | 0\\ *JobState=RUNNING*\\ PreemptTime=[0-9]* | *Reason=TimeLimit*)\n\
+         \x20       scontrol requeue \"$SLURM_JOB_ID\"\n\
+         \x20       exit 0 ;;\n\
+         esac\n\
          exit $code\n",
     );
     text

@@ -213,7 +213,7 @@ fn lead(
     };
     output::print(&message)?;
     // Nobody leaves before all is written: mpirun ends a job when one of its processes does.
-    rank.all_gather(&[])?;
+    agree_on_requeue(rank, stop)?;
     Ok(Some(outcome))
 }
 
@@ -231,7 +231,15 @@ fn accompany(
     #[cfg(feature = "faults")]
     crate::faults::spoil(companion.trainer(), rank)?;
     companion.train(&stop.stop)?;
-    rank.all_gather(&[])?;
+    agree_on_requeue(rank, stop)
+}
+
+/// Waits for all ranks, and takes it for this one's request too if any was asked to be queued again.
+fn agree_on_requeue(rank: &Ranks, stop: &Stop) -> Result<()> {
+    let own = u8::from(stop.requeue.load(Ordering::Relaxed));
+    if rank.all_gather(&[own])?.iter().any(|flag| flag == &[1]) {
+        stop.requeue.store(true, Ordering::Relaxed);
+    }
     Ok(())
 }
 

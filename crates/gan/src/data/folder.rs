@@ -178,10 +178,14 @@ fn find_in_archive(path: &Path) -> Result<(Vec<Place>, Option<Vec<u32>>)> {
         .iter()
         .filter(|member| is_image(Path::new(&member.name)) && !is_hidden(&member.name))
         .collect();
-    members.sort_by(|a, b| a.name.cmp(&b.name));
-    let folder =
-        |member: &Member| member.name.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
-    let mut folders: Vec<String> = members.iter().map(|member| folder(member)).collect();
+    // Part by part, as paths are sorted: `a/x` before `a-b/x`.
+    let parts = |a: &str, b: &str| a.split('/').cmp(b.split('/'));
+    members.sort_by(|a, b| parts(&a.name, &b.name));
+    fn folder(member: &Member) -> &str {
+        member.name.rsplit_once('/').map_or("", |(folder, _)| folder)
+    }
+    let mut folders: Vec<&str> = members.iter().map(|member| folder(member)).collect();
+    folders.sort_by(|a, b| parts(a, b));
     folders.dedup();
     let (mut direct, mut inside, mut labels) = (Vec::new(), Vec::new(), Vec::new());
     for member in members {
@@ -189,7 +193,7 @@ fn find_in_archive(path: &Path) -> Result<(Vec<Place>, Option<Vec<u32>>)> {
         if folders.len() == 1 {
             direct.push(place);
         } else {
-            let class = folders.iter().position(|found| *found == folder(member));
+            let class = folders.binary_search_by(|found| parts(found, folder(member)));
             labels.push(class.unwrap_or(0) as u32);
             inside.push(place);
         }

@@ -33,19 +33,28 @@ impl Image {
     /// the header promises more than such a file can hold, and if the file is damaged.
     pub fn decode(name: impl AsRef<Path>, bytes: &[u8]) -> Result<Image> {
         let name = name.as_ref();
+        // Decoders are others' work: one that panics over a damaged file ends that file, not the program.
+        std::panic::catch_unwind(|| Image::decoded(name, bytes)).unwrap_or_else(|_| {
+            let found = bytes_in_words(bytes.len() as u128);
+            Err(Error::file(name, format!("the decoder failed on the file of {found}")))
+        })
+    }
+
+    fn decoded(name: &Path, bytes: &[u8]) -> Result<Image> {
         let found = format!("the file of {}", bytes_in_words(bytes.len() as u128));
         let fail = |what: String| Error::file(name, what);
         // The bits of a pixel as stored say what the file must hold; its decoded bytes, what memory must.
         let check = |width: usize, height: usize, stored_bits: usize, decoded_bytes: usize| {
             let pixels = width as u128 * height as u128;
-            let size = bytes_in_words(pixels * decoded_bytes as u128);
+            let decoded = pixels.saturating_mul(decoded_bytes as u128);
+            let size = bytes_in_words(decoded);
             let header = format!("the header promises {width} x {height} pixels, {size}");
             let room = u128::from(LARGEST_RATIO) * (bytes.len() as u128 + 64);
-            if width == 0 || height == 0 || pixels * stored_bits as u128 / 8 > room {
+            if width == 0 || height == 0 || pixels.saturating_mul(stored_bits as u128) / 8 > room {
                 return Err(fail(format!("{header}, but {found} cannot hold them")));
             }
             let most = u128::from(LARGEST_DECODED);
-            if width.max(height) > LARGEST_SIDE || pixels * decoded_bytes as u128 > most {
+            if width.max(height) > LARGEST_SIDE || decoded > most {
                 let most = bytes_in_words(most);
                 return Err(fail(format!(
                     "{header}; at most {LARGEST_SIDE} a side and {most} are read"

@@ -82,6 +82,26 @@ fn a_folder_is_complete_with_its_marker_and_damage_is_found() {
 }
 
 #[test]
+fn a_marker_leads_nowhere_else() {
+    let folder = new_folder("outside");
+    let target = folder.join("a");
+    write_folder_atomically(&target, |partial| put(partial.join("x"), "1")).unwrap();
+    put(folder.join("y"), "2").unwrap();
+    let entry = r#"{"bytes": 1, "xxh64": "0"}"#;
+    for name in ["../y", "/dev/zero", "", ".", "x/../../y"] {
+        let marker = format!(r#"{{"version": 1, "files": {{"{name}": {entry}}}}}"#);
+        put(target.join(MARKER), marker).unwrap();
+        let error = verify(&target).unwrap_err().to_string();
+        assert!(error.contains("outside the folder"), "{name}: {error}");
+    }
+    fs::create_dir(target.join("z")).unwrap();
+    put(target.join(MARKER), format!(r#"{{"version": 1, "files": {{"z": {entry}}}}}"#)).unwrap();
+    let error = verify(&target).unwrap_err().to_string();
+    assert!(error.contains("not a regular file"), "{error}");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn a_finished_folder_is_replaced_whole() {
     let folder = new_folder("replace");
     let target = folder.join("a");

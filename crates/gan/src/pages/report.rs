@@ -114,7 +114,7 @@ fn verdict_section(health: &health::Health, spans: &[Span]) -> String {
     text.push_str("<div class=\"bar\" role=\"img\" aria-label=\"verdicts over the run\">");
     let mut begun = 0;
     for span in spans {
-        let share = 100.0 * (span.to - begun) as f64 / whole;
+        let share = 100.0 * span.to.saturating_sub(begun) as f64 / whole;
         begun = span.to;
         text.push_str(&format!(
             "<span style=\"width:{share:.3}%;background:{}\" title=\"{}, steps {} to {}\"></span>",

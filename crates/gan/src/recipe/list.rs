@@ -339,15 +339,15 @@ fn showers() -> Recipe {
         range: ValueRange::Unit,
         latent: 64,
         generator_width: 128,
-        discriminator_width: 128,
+        discriminator_width: 256,
         classes: ENERGIES,
         batch: 128,
         steps: 20_000,
         generator_update: GeneratorUpdate::Redrawn,
-        average_decay: 0.999,
-        regularizers: Regularizers { r1: 1.0, ..Regularizers::default() },
-        generator_optimizer: adam(2e-4, 0.5, 1e-8, Convention::Pytorch),
-        discriminator_optimizer: adam(2e-4, 0.5, 1e-8, Convention::Pytorch),
+        average_decay: 0.995,
+        regularizers: Regularizers { r1: 1e-3, ..Regularizers::default() },
+        generator_optimizer: adam(3e-4, 0.5, 1e-8, Convention::Pytorch),
+        discriminator_optimizer: adam(1e-3, 0.5, 1e-8, Convention::Pytorch),
         ..sine()
     }
 }
@@ -604,6 +604,9 @@ impl Recipe {
 
     /// Networks that a processor can train: images of 64×64 or less, and a quarter of the channels.
     pub(super) fn narrow(&mut self) -> Result<()> {
+        if !self.presets().contains(&"narrow") {
+            return Err(self.no_preset("narrow"));
+        }
         self.generator_width = 16;
         self.discriminator_width = 16;
         match self.system {
@@ -627,7 +630,7 @@ impl Recipe {
                 self.generator_optimizer = Settings { schedule: drops, ..settings };
                 self.discriminator_optimizer = Settings { learning_rate: 1e-4, ..settings };
             }
-            _ => return Err(self.no_preset("narrow")),
+            _ => {}
         }
         Ok(())
     }

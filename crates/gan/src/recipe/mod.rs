@@ -421,6 +421,15 @@ mod tests {
     }
 
     #[test]
+    fn a_preset_that_is_refused_changes_nothing() {
+        for name in ["sine", "mnist-dcgan", "dcgan64", "showers"] {
+            let mut recipe = Recipe::named(name).unwrap();
+            assert!(recipe.set("preset=narrow").is_err(), "{name}");
+            assert_eq!(recipe, Recipe::named(name).unwrap());
+        }
+    }
+
+    #[test]
     fn every_setting_that_the_advice_names_is_one() {
         let page = include_str!("../../../../docs/advice.md");
         let words = page.split('`').skip(1).step_by(2);
