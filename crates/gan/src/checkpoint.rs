@@ -150,7 +150,7 @@ fn pool_name(index: usize) -> String {
 /// `None` if none was ever written. Fails if there are checkpoints and none is complete.
 pub fn latest(folder: &Path) -> Result<Option<PathBuf>> {
     let steps = steps(folder)?;
-    let named = std::fs::read_to_string(folder.join("latest")).ok();
+    let named = files::read_text(&folder.join("latest")).ok();
     let named = named.and_then(|name| step_of(name.trim()));
     let found = named.iter().chain(steps.iter().rev()).map(|step| folder.join(folder_name(*step)));
     match found.into_iter().find(|path| files::is_complete(path)) {
@@ -280,8 +280,8 @@ fn take(tensors: &mut BTreeMap<String, Tensor>, name: &str) -> belamy_nn::Result
 /// The state of a checkpoint.
 pub fn read_state(path: &Path) -> Result<State> {
     let file = path.join("state.json");
-    let bytes = std::fs::read(&file).map_err(|error| Error::file(&file, error.to_string()))?;
-    serde_json::from_slice(&bytes)
+    let text = files::read_text(&file).map_err(|error| Error::file(&file, error.to_string()))?;
+    serde_json::from_str(&text)
         .map_err(|error| Error::file(&file, format!("it is damaged: {error}")))
 }
 

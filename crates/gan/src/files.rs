@@ -148,6 +148,9 @@ pub fn verify(folder: impl AsRef<Path>) -> Result<()> {
 
 fn check(folder: &Path, read_all: bool) -> Result<()> {
     let path = folder.join(MARKER);
+    if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+        return Err(Error::file(&path, "it is not a regular file"));
+    }
     let mut bytes = Vec::new();
     File::open(&path).and_then(|file| file.take(LARGEST_MARKER).read_to_end(&mut bytes)).map_err(
         |error| match error.kind() {
@@ -268,6 +271,14 @@ fn describe(mut file: File) -> io::Result<Entry> {
 
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The text of a file that has an end: a pipe would block, and a device never stop.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    match fs::metadata(path)?.is_file() {
+        true => fs::read_to_string(path),
+        false => Err(io::Error::other("it is not a regular file")),
+    }
 }
 
 /// Makes a folder and those above it that are missing, so that they survive a power cut. Fails, naming the folder that was

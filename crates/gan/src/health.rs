@@ -440,7 +440,7 @@ pub fn read(metrics: &Path) -> Result<Vec<Reading>> {
         gradient_norm_d: Option<f64>,
         gradient_norm_g: Option<f64>,
     }
-    let text = std::fs::read_to_string(metrics)
+    let text = crate::files::read_text(metrics)
         .map_err(|error| Error::file(metrics, error.to_string()))?;
     let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
     Ok(lines

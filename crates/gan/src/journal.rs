@@ -43,6 +43,9 @@ impl Journal {
         let path = path.as_ref();
         let mut repair = Repair::default();
         if path.exists() {
+            if !path.is_file() {
+                return Err(Error::file(path, "it is not a regular file"));
+            }
             let (content, found) = sound_lines(path, step)?;
             repair = found;
             if repair.damaged + repair.later > 0 {

@@ -687,7 +687,7 @@ fn to_toml(out: &Path, plan: &Plan) -> Result<String> {
 /// Reads a run's plan. Fails, naming the file, if it is missing or damaged.
 pub fn read_plan(out: &Path) -> Result<Plan> {
     let path = out.join("run.toml");
-    let text = std::fs::read_to_string(&path).map_err(|error| {
+    let text = files::read_text(&path).map_err(|error| {
         Error::file(&path, format!("{error}; is {} a run's folder?", out.display()))
     })?;
     let plan: Plan = toml::from_str(&text).map_err(|error| {
@@ -742,8 +742,7 @@ struct Line {
 
 fn read_metrics(out: &Path) -> Result<Vec<Line>> {
     let path = out.join("metrics.jsonl");
-    let text =
-        std::fs::read_to_string(&path).map_err(|error| Error::file(&path, error.to_string()))?;
+    let text = files::read_text(&path).map_err(|error| Error::file(&path, error.to_string()))?;
     Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 

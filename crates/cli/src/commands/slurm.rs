@@ -119,7 +119,7 @@ fn script(arguments: &Arguments, words: &[String], out: &str) -> String {
     let (tasks, cpus) = (arguments.tasks, arguments.cpus);
     // The first thing it does: until then a signal ends it.
     text.push_str("\ntold=\ntrap told=1 USR2\ntrap : TERM\n");
-    let _ = write!(text, "mkdir -p \"$(dirname {})\"\n", quoted(out));
+    let _ = writeln!(text, "mkdir -p \"$(dirname {})\"", quoted(out));
     text.push_str(
         "# Older SLURMs do not say when the job's time is over.\n\
          if [ -z \"$SLURM_JOB_END_TIME\" ]; then\n\

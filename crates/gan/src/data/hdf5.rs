@@ -1,5 +1,5 @@
-//! Calorimeter showers in CaloChallenge's layout, read and written: HDF5 files with `incident_energies` [N, 1] (or [N]) and
-//! `showers` [N, V], energies in MeV, as whole or real numbers of any size, compressed or not.
+//! Calorimeter showers in CaloChallenge's layout, read and written: HDF5 files with `incident_energies` `[N, 1]` (or `[N]`)
+//! and `showers` `[N, V]`, energies in MeV, as whole or real numbers of any size, compressed or not.
 
 use super::Dataset;
 use super::idx::open_regular;

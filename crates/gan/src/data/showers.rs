@@ -19,7 +19,7 @@
 //! Networks see y = √(E_voxel / E), an image of 12 × 30 in [0, 1]. The incident energies are the fifteen of
 //! CaloChallenge's first data set, 256 MeV · 2^k, and k is a sample's class.
 //!
-//! CaloChallenge (Krause et al., 2024, arXiv 2410.21611) keeps `incident_energies` [N, 1] and `showers` [N, V], both in
+//! CaloChallenge (Krause et al., 2024, arXiv 2410.21611) keeps `incident_energies` `[N, 1]` and `showers` `[N, V]`, both in
 //! MeV, in an HDF5 file. Voxels go ring by ring within a sector, sector by sector within a layer.
 
 use super::{Dataset, ValueRange, reserve};

@@ -81,6 +81,25 @@ fn a_folder_is_complete_with_its_marker_and_damage_is_found() {
     fs::remove_dir_all(folder).unwrap();
 }
 
+#[cfg(unix)]
+#[test]
+fn what_never_ends_is_not_read() {
+    let folder = new_folder("endless");
+    for name in ["run.toml", "state.json", "metrics.jsonl", MARKER] {
+        std::os::unix::fs::symlink("/dev/zero", folder.join(name)).unwrap();
+    }
+    let refused = |error: Error| {
+        let error = error.to_string();
+        assert!(error.contains("not a regular file"), "{error}");
+    };
+    refused(crate::run::read_plan(&folder).unwrap_err());
+    refused(crate::checkpoint::read_state(&folder).unwrap_err());
+    refused(crate::health::read(&folder.join("metrics.jsonl")).unwrap_err());
+    refused(crate::journal::Journal::resume(folder.join("metrics.jsonl"), 5).unwrap_err());
+    refused(verify(&folder).unwrap_err());
+    fs::remove_dir_all(folder).unwrap();
+}
+
 #[test]
 fn a_marker_leads_nowhere_else() {
     let folder = new_folder("outside");

@@ -252,7 +252,8 @@ mod tests {
         }
         assert!(same.profile < 0.03, "{}", same.profile);
         // Each fault moves its own observable by far more than chance does.
-        let faults: [(&str, usize, fn(usize, f32) -> f32); 3] = [
+        type Fault = fn(usize, f32) -> f32;
+        let faults: [(&str, usize, Fault); 3] = [
             ("a tenth less energy", 0, |_, seen| seen * 0.9f32.sqrt()),
             ("no tails", 3, |voxel, seen| if voxel % RINGS == RINGS - 1 { 0.0 } else { seen }),
             ("nothing is empty", 4, |_, seen| seen.max(0.08)),

@@ -1,0 +1,112 @@
+//! Weight files: safetensors with Belamy's, Keras' and PyTorch's names, as `belamy import`, `sample` and `op` read them.
+#![no_main]
+
+use belamy_fuzz::source::Source;
+use belamy_fuzz::tensors::{self, Entry};
+use belamy_nn::layers::{Padding, RunningVariance};
+use belamy_nn::network::Builder;
+use belamy_nn::weights::{self, Origin};
+use belamy_nn::{Initializer, Network};
+use belamy_tensor::{DType, Device};
+use libfuzzer_sys::fuzz_target;
+
+struct State {
+    device: Device,
+    network: Network,
+    bases: Vec<Vec<Entry>>,
+}
+
+thread_local! {
+    static STATE: State = state().expect("a sound network");
+}
+
+/// A network with a layer of each kind that can be imported.
+fn state() -> belamy_tensor::Result<State> {
+    let device = belamy_cpu::cpu();
+    let (half, zero) = (Initializer::Constant(0.5), Some(Initializer::Constant(0.0)));
+    let network = Builder::new("generator", [3], &device, DType::F32, 1)
+        .dense(8, half, zero)?
+        .batch_norm(0.9, 1e-5, RunningVariance::Unbiased, half)?
+        .reshape([2, 2, 2])?
+        .conv2d(3, 2, 1, Padding::Same, half, zero)?
+        .instance_norm(1e-5, true)?
+        .conv_transpose2d(2, 3, 2, Padding::Same, half, None)?
+        .build();
+    let own = weights::of_network(&network).expect("its own numbers");
+    let own: Vec<Entry> =
+        own.iter().map(|(name, tensor)| Entry::of_f32(name, tensor.dims())).collect();
+    let keras = [
+        ("dense_4/kernel:0", &[3, 8][..]),
+        ("dense_4/bias:0", &[8]),
+        ("batch_normalization_2/gamma:0", &[8]),
+        ("batch_normalization_2/beta:0", &[8]),
+        ("batch_normalization_2/moving_mean:0", &[8]),
+        ("batch_normalization_2/moving_variance:0", &[8]),
+        ("conv2d/kernel:0", &[2, 2, 2, 3]),
+        ("conv2d/bias:0", &[3]),
+        ("instance_norm/gamma:0", &[3]),
+        ("instance_norm/beta:0", &[3]),
+        ("conv2d_transpose_1/kernel:0", &[3, 3, 2, 3]),
+    ];
+    let pytorch = [
+        ("main.0.weight", &[8, 3][..]),
+        ("main.0.bias", &[8]),
+        ("main.1.weight", &[8]),
+        ("main.1.bias", &[8]),
+        ("main.1.running_mean", &[8]),
+        ("main.1.running_var", &[8]),
+        ("main.1.num_batches_tracked", &[1]),
+        ("main.3.weight", &[3, 2, 2, 2]),
+        ("main.3.bias", &[3]),
+        ("main.4.weight", &[3]),
+        ("main.4.bias", &[3]),
+        ("main.5.weight", &[3, 2, 3, 3]),
+    ];
+    let entries = |named: &[(&str, &[usize])]| -> Vec<Entry> {
+        named.iter().map(|(name, shape)| Entry::of_f32(name, shape)).collect()
+    };
+    let bases = vec![own, entries(&keras), entries(&pytorch)];
+    for base in &bases {
+        let tensors = weights::from_bytes(&tensors::file(base), &device).expect("a sound file");
+        weights::import(&network, tensors).expect("the network's own shapes");
+    }
+    Ok(State { device, network, bases })
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    let mut seeds = STATE.with(|state| tensors::seeds(&state.bases));
+    // Keras' first tensor twice, in two models.
+    seeds.push(vec![3, 6, 0, 5, 11, 0, 2, b'b', b'/']);
+    seeds
+}
+
+fuzz_target!(init: belamy_fuzz::begin(seeds), |data: &[u8]| {
+    STATE.with(|State { device, network, bases }| {
+        let file = tensors::chosen(bases, &mut Source::new(data));
+        belamy_fuzz::written(&file);
+        if let Ok(tensors) = weights::from_bytes(&file, device) {
+            let held: usize = tensors.values().map(|tensor| tensor.meta().bytes()).sum();
+            assert!(held <= file.len(), "{held} bytes out of {}", file.len());
+            let named: Vec<_> =
+                tensors.iter().map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
+            let again = weights::to_bytes(&named, &[]).expect("names are not repeated");
+            let again = weights::from_bytes(&again, device).expect("what was written can be read");
+            assert!(tensors.keys().eq(again.keys()));
+            for (tensor, again) in tensors.values().zip(again.values()) {
+                assert_eq!(tensor.meta(), again.meta());
+            }
+            let counted = tensors.keys().filter(|name| !name.ends_with("num_batches_tracked")).count();
+            let params = network.params().len();
+            match weights::import(network, tensors) {
+                // PyTorch's counter of batches has no place here; all else has one place each.
+                Ok(Origin::Pytorch) => assert!(counted <= params, "{counted} in {params} places"),
+                Ok(_) => assert_eq!(counted, params, "a tensor took another's place"),
+                Err(_) => {}
+            }
+            let own = weights::of_network(network).expect("its own numbers");
+            weights::into_network(network, own.into_iter().collect()).expect("its own shapes");
+        }
+        // The device keeps what was given back, of every length that there ever was.
+        device.backend().release().expect("memory goes back");
+    });
+});

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Builds the fuzz targets, runs each for so many seconds (10 if none are given), and fails on any finding:
+#
+#   tests/fuzz/run.sh [SECONDS [TARGET ...]]
+#
+# Needs Rust and a C++ compiler, on Linux. What is found lies in artifacts/TARGET afterwards, what was learnt in
+# corpus/TARGET: the next run begins with it.
+set -euo pipefail
+cd "$(dirname "$0")"
+export seconds="${1:-10}"
+shift || true
+targets=("$@")
+[ ${#targets[@]} -gt 0 ] || targets=($(basename -s .rs fuzz_targets/*.rs))
+
+# What `cargo fuzz build` sets: sanitizers are not stable yet, and a stable compiler has to be told to take them.
+export RUSTC_BOOTSTRAP=1
+host=$(rustc -vV | sed -n 's/^host: //p')
+flags=(-Zsanitizer=address --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module)
+for flag in level=4 inline-8bit-counters pc-table trace-compares stack-depth; do
+  flags+=("-Cllvm-args=-sanitizer-coverage-$flag")
+done
+flags+=(-Cllvm-args=-simplifycfg-branch-fold-threshold=0)
+began=$SECONDS
+RUSTFLAGS="${flags[*]}" cargo build --quiet --release --target "$host" $(printf -- '--bin %s ' "${targets[@]}")
+echo "built in $((SECONDS - began)) s"
+export programs="${CARGO_TARGET_DIR:-target}/$host/release"
+
+# Readers of paths are given files in memory; libFuzzer ends without removing them.
+memory=/dev/shm
+[ -d "$memory" ] && [ -w "$memory" ] || memory="${TMPDIR:-/tmp}"
+BELAMY_FUZZ_FOLDER=$(mktemp -d "$memory/belamy-fuzz.XXXXXX")
+export BELAMY_FUZZ_FOLDER
+trap 'rm -rf "$BELAMY_FUZZ_FOLDER"' EXIT
+
+# A panic is printed by libFuzzer with its stack; that of the panic itself would read whole files of symbols into memory.
+export RUST_BACKTRACE=0
+# Freed memory is watched for a while; leaks are looked for by the limit on all memory.
+export ASAN_OPTIONS="detect_odr_violation=0:detect_leaks=0:quarantine_size_mb=16${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
+
+one() {
+  local target=$1 log="$BELAMY_FUZZ_FOLDER/$1.log" seeds="$BELAMY_FUZZ_FOLDER/$1.seeds"
+  # The largest single piece of memory in MiB: what 4,096 bytes of that kind of file can rightly hold, and the doubling
+  # of a growing vector. PNG packs whole images of the largest size that is read into a file as small; a packed byte of
+  # HDF5 becomes a number of eight.
+  local piece=4
+  case $target in
+    idx | archive | jpeg) piece=16 ;;
+    showers) piece=64 ;;
+    png) piece=128 ;;
+  esac
+  mkdir -p "corpus/$target" "artifacts/$target"
+  BELAMY_FUZZ_SEEDS=$seeds "$programs/$target" >"$log" 2>&1 </dev/null || { cat "$log"; return 1; }
+  local status=0
+  "$programs/$target" "corpus/$target" "$seeds" -max_total_time="$seconds" -max_len=4096 -timeout=5 -rss_limit_mb=512 \
+    -malloc_limit_mb=$piece -dict="dictionaries/$target.dict" -artifact_prefix="artifacts/$target/" \
+    -print_final_stats=1 >"$log" 2>&1 </dev/null || status=$?
+  if [ $status -ne 0 ]; then
+    grep -v '^#' "$log" | tail -n 60
+    printf '%-12s FOUND something: see artifacts/%s\n' "$target" "$target"
+    return 1
+  fi
+  stat() { sed -n "s/^stat::$1: *//p" "$log"; }
+  printf '%-12s %11s executions, %6s a second, %s, at most %s MiB\n' "$target" "$(stat number_of_executed_units)" \
+    "$(stat average_exec_per_sec)" "$(grep -o 'cov: .* corp: [0-9]*' "$log" | tail -n 1)" "$(stat peak_rss_mb)"
+}
+export -f one
+
+printf '%s\n' "${targets[@]}" | xargs -P "${BELAMY_FUZZ_JOBS:-$(nproc)}" -I '{}' bash -c 'one {}' || {
+  echo "fuzzing found something" >&2
+  exit 1
+}
