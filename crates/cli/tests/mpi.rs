@@ -236,7 +236,7 @@ fn a_rank_that_fails_in_any_way_ends_the_job_and_is_named() {
         return;
     }
     let count = std::env::var("BELAMY_RANK_FAILURES").ok();
-    let count: usize = count.map_or(16, |count| count.parse().unwrap());
+    let count: usize = count.map_or(8, |count| count.parse().unwrap());
     let kinds = ["kill", "panic", "exit", "abort", "stop", "silent", "nan", "diverged"];
     let mut slowest = BTreeMap::new();
     let mut problems = Vec::new();
