@@ -5,8 +5,8 @@
     python single_sample.py RUN generator.onnx --library libbelamy_c.so    # needs numpy and onnxruntime
 
 Both are called from Python: Belamy through ctypes, ONNX Runtime through its I/O binding with one thread, inputs and outputs
-bound once, so that neither copies in Python. `call` is what an empty call of each kind costs (a getter of ours; ONNX
-Runtime's own has none that compares). Each round times so many calls of each; the medians of all rounds' medians are
+bound once, so that neither copies in Python. `empty_call_us` is what a call of
+ours that does nothing costs from Python (a getter). Each round times so many calls of each; the medians of all rounds' medians are
 printed in microseconds, with the largest difference between the two's samples, and how long it takes from opening the
 run's folder to its first sample.
 """

@@ -107,7 +107,6 @@ fn seconds() -> f64 {
 }
 
 /// This machine's name as part of a file name.
-/// This machine's name.
 pub(crate) fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
         .ok()

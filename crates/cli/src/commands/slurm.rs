@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// Writes a SLURM batch script that trains a recipe, and goes on when it is queued again.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  belamy slurm dcgan64 --tasks 4 --cpus 8 --time 12:00:00 -- --data /scratch/faces --batch 256 > faces.sbatch\n  sbatch faces.sbatch\n\nA minute before the time is over, or when the job is pre-empted, all ranks stop after the same step, save, and the job\nis queued again; it goes on with the same bytes. What follows -- is given to belamy train."
+    after_help = "Examples:\n  belamy slurm dcgan64 --tasks 4 --cpus 8 --time 12:00:00 -- --data /scratch/faces --batch 256 > faces.sbatch\n  sbatch faces.sbatch\n\nNinety seconds before the time is over, or when the job is pre-empted, all ranks stop after the same step, save, and the job\nis queued again; it goes on with the same bytes. What follows -- is given to belamy train."
 )]
 pub(crate) struct Arguments {
     /// The recipe; `belamy recipes` lists them.
