@@ -3,8 +3,11 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`Cpu`] | the backend: buffers from a pool, kernels by name |
+//! | `memory` | memory of kernels that the system may refuse |
+//! | `pages` | large pages for large buffers |
 //! | `storage` | memory that goes back to the pool when the last tensor lets go of it |
 //! | `kernels` | one file a family: direct loops in f64 accumulation, parallel over outputs |
+//! | `functions` | exponential functions of many f32 at once, in plain arithmetic that becomes vector instructions |
 //! | `vectors` | the processor's vector instructions; `BELAMY_ISA=avx2` or `portable` keeps to narrower ones |
 //! | [`RowProgram`] | a small network's function of one row, without memory or threads of its own |
 //! | `gemm` | packed, register-blocked matrix multiplication for AVX-512, AVX2 and any other processor |
@@ -14,8 +17,11 @@
 //! and at any number of threads, because the order of every sum depends on shapes alone.
 #![deny(unsafe_code)]
 
+mod functions;
 mod gemm;
 mod kernels;
+mod memory;
+mod pages;
 mod row;
 mod storage;
 mod vectors;
@@ -121,8 +127,10 @@ impl Backend for Cpu {
     }
 
     fn alloc(&self, dtype: DType, elements: usize) -> Result<Buffer> {
-        let storage = Pool::take(&self.pool, dtype, elements)
-            .ok_or_else(|| self.error(format!("out of memory for {elements} × {dtype}")))?;
+        let storage = Pool::take(&self.pool, dtype, elements).ok_or_else(|| {
+            let bytes = elements.saturating_mul(dtype.bytes());
+            self.error(format!("out of memory: {bytes} bytes for a tensor of {elements} × {dtype}"))
+        })?;
         Ok(Buffer::new(dtype, elements, Arc::new(storage)))
     }
 
@@ -158,8 +166,10 @@ impl Backend for Cpu {
                 _ => gemm::Products::Whole,
             },
         };
-        kernels::dispatch(call.kernel, run);
-        Ok(())
+        memory::caught(|| kernels::dispatch(call.kernel, run)).map_err(|bytes| {
+            let what = format!("out of memory: {bytes} bytes for what {:?} works in", call.kernel);
+            self.error(what)
+        })
     }
 
     fn synchronize(&self) -> Result<()> {

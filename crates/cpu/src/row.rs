@@ -10,8 +10,8 @@
 //! costs what its weights take from the caches. **The bits are those of the ops** on any batch: sums go over k in the
 //! order of [`crate::gemm`], by the same fused operations, and functions are computed as `unary` computes them.
 
+use crate::functions;
 use crate::gemm::{DEPTH_BLOCK, GemmElement};
-use crate::kernels::sigmoid;
 #[cfg(target_arch = "x86_64")]
 use crate::vectors::InstructionSet;
 
@@ -146,12 +146,8 @@ impl RowProgram {
                 Step::LeakyRelu(slope) => row[..length]
                     .iter_mut()
                     .for_each(|x| *x *= if *x <= 0.0 { *slope } else { 1.0 }),
-                Step::Tanh => {
-                    row[..length].iter_mut().for_each(|x| *x = f64::from(*x).tanh() as f32);
-                }
-                Step::Sigmoid => {
-                    row[..length].iter_mut().for_each(|x| *x = sigmoid(f64::from(*x)) as f32);
-                }
+                Step::Tanh => functions::tanh(&mut row[..length]),
+                Step::Sigmoid => functions::sigmoid(&mut row[..length]),
             }
         }
         out.copy_from_slice(&row[..length]);

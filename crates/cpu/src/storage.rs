@@ -3,6 +3,7 @@
 //! A training step makes and drops the same buffers over and over. Taking them from the system each time costs a page
 //! fault for every 4 KiB; keeping them costs nothing, because one step's buffers are the next one's.
 
+use crate::pages;
 use belamy_tensor::{DType, Element};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -148,6 +149,7 @@ impl Pool {
 fn zeros<E: Element>(elements: usize) -> Option<Vec<E>> {
     let mut values = Vec::new();
     values.try_reserve_exact(elements).ok()?;
+    pages::prefer_large(&mut values);
     values.resize(elements, E::zeroed());
     Some(values)
 }

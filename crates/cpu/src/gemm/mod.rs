@@ -52,6 +52,7 @@ mod tests;
 
 use std::ops::Range;
 
+use crate::memory;
 use rayon::prelude::*;
 
 pub(crate) use element::{GemmElement, Products};
@@ -113,7 +114,7 @@ pub(crate) fn gemm<E: GemmElement>(
     if n == 1 && m > 1 && k > 0 {
         return Multiply::new(kernel, 1, m, k, b, a).run(&mut [c]);
     }
-    let mut rows: Vec<&mut [E]> = c.chunks_exact_mut(n).collect();
+    let mut rows = memory::list(c.chunks_exact_mut(n));
     gemm_rows(kernel, k, a, b, &mut rows);
 }
 
@@ -140,7 +141,7 @@ pub(crate) fn gemm_rows<E: GemmElement>(
         return Multiply::new(kernel, m, n, k, a, b).run(c);
     }
     scratch::with(m * n, |transposed: &mut [E]| {
-        let mut columns: Vec<&mut [E]> = transposed.chunks_exact_mut(m).collect();
+        let mut columns = memory::list(transposed.chunks_exact_mut(m));
         let multiply = Multiply::new(kernel, n, m, k, b, a);
         multiply.run(&mut columns);
         for_each_chunk(multiply.parallel, c, 4096, |chunk, rows| {
@@ -215,7 +216,7 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
                 let depth = start..self.k.min(start + partials * DEPTH_BLOCK);
                 let sums = &mut sums[..depth.len().div_ceil(DEPTH_BLOCK) * elements];
                 for_each_chunk(true, sums, elements, |block, sum| {
-                    let mut rows: Vec<&mut [E]> = sum.chunks_exact_mut(self.n).collect();
+                    let mut rows = memory::list(sum.chunks_exact_mut(self.n));
                     alone.walk(block_range(&depth, block), &mut rows);
                 });
                 let group = 4096usize.div_ceil(self.n); // rows that are summed in one job
@@ -328,9 +329,8 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
                 });
             }
             Side::A => {
-                let mut tiles: Vec<Vec<&mut [E]>> = (0..self.n.div_ceil(self.tile_columns))
-                    .map(|_| Vec::with_capacity(self.m))
-                    .collect();
+                let mut tiles: Vec<Vec<&mut [E]>> =
+                    (0..self.n.div_ceil(self.tile_columns)).map(|_| memory::room(self.m)).collect();
                 for row in c.iter_mut() {
                     let parts = row.chunks_mut(self.tile_columns);
                     tiles.iter_mut().zip(parts).for_each(|(tile, part)| tile.push(part));

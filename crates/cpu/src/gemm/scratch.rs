@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use super::GemmElement;
+use crate::{memory, pages};
 
 /// Buffers larger than this (elements) are given back to the system after use.
 const LARGEST_KEPT: usize = 1 << 24;
@@ -23,6 +24,8 @@ pub(crate) fn with<E: GemmElement, R>(length: usize, work: impl FnOnce(&mut [E])
     if buffer.len() < padded {
         // Nothing of the old is needed: clearing first saves its copy.
         buffer.clear();
+        memory::reserve(&mut buffer, padded);
+        pages::prefer_large(&mut buffer);
         buffer.resize(padded, E::ZERO);
     }
     let skip = buffer.as_ptr().align_offset(ALIGNMENT).min(padded - length);

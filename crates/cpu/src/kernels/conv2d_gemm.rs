@@ -36,6 +36,7 @@ use crate::gemm::{
     DEPTH_BLOCK, GemmElement, Kernel, Layout, MOST_LANES, Matrix, Operand, RUN, deal_rows, gemm,
     gemm_rows, interleave, with_scratch,
 };
+use crate::memory;
 use std::ops::Range;
 
 /// Multiply-adds below which the direct loops are as fast.
@@ -126,7 +127,7 @@ pub(super) fn conv2d_grad_input<E: Real + GemmElement>(mut run: Run<'_>, e: &Ext
 /// The rows of a tensor `[.., groups · channels]`, each cut into its groups: `[group][row]`.
 fn channel_groups<E>(data: &mut [E], groups: usize, channels: usize) -> Vec<Vec<&mut [E]>> {
     let rows = data.len() / (groups * channels);
-    let mut cut: Vec<Vec<&mut [E]>> = (0..groups).map(|_| Vec::with_capacity(rows)).collect();
+    let mut cut: Vec<Vec<&mut [E]>> = (0..groups).map(|_| memory::room(rows)).collect();
     for row in data.chunks_exact_mut(groups * channels) {
         let parts = row.chunks_exact_mut(channels);
         cut.iter_mut().zip(parts).for_each(|(group, part)| group.push(part));
@@ -165,7 +166,7 @@ fn by_phases<E: Real + GemmElement>(
         for (column, pixel) in pixels.chunks_exact_mut(e.c).enumerate() {
             let phase = row * phases[1] + column % e.stride[1];
             for (group, channels) in pixel.chunks_exact_mut(e.c_group).enumerate() {
-                rows[phase * e.groups + group].push(channels);
+                memory::push(&mut rows[phase * e.groups + group], channels);
             }
         }
     }

@@ -100,6 +100,7 @@ macro_rules! for_real {
     };
 }
 pub(crate) use for_real;
+#[cfg(test)]
 pub(crate) use pointwise::sigmoid;
 
 /// Calls a kernel's generic body for the run's element type, whatever it is: for kernels that only move numbers.

@@ -5,6 +5,7 @@
 //! [`BLOCK_ROWS`] rows whose partial sums are then added in order, so that no result depends on the threads.
 
 use super::{Real, Run, fill, fill_heavy, for_real};
+use crate::memory;
 use belamy_tensor::ops::reduce::{RowsParams, SumParams};
 use rayon::prelude::*;
 
@@ -50,7 +51,7 @@ fn sum_of<E: Real>(mut run: Run<'_>) {
 /// `y[o, i] = Σ_r x[o, r, i]` in f64.
 fn sum_middle<E: Real>(x: &[E], outer: usize, reduced: usize, inner: usize) -> Vec<f64> {
     if inner == 1 {
-        let mut sums = vec![0.0; outer];
+        let mut sums = memory::zeros(outer);
         if outer == 1 {
             // One long row: fixed blocks, so that a single sum uses all threads.
             let partial: Vec<f64> = x.par_chunks(1 << 16).map(row_sum).collect();
@@ -60,7 +61,7 @@ fn sum_middle<E: Real>(x: &[E], outer: usize, reduced: usize, inner: usize) -> V
         }
         return sums;
     }
-    let mut sums = vec![0.0; outer * inner];
+    let mut sums = memory::zeros(outer * inner);
     if outer == 1 {
         let partial: Vec<Vec<f64>> = x
             .par_chunks(BLOCK_ROWS * inner)

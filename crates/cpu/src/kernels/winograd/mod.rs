@@ -45,6 +45,7 @@ mod tiling;
 use super::Run;
 use super::conv2d::Extents;
 use crate::gemm::{DEPTH_BLOCK, GemmElement, Layout, RUN, deal_some_rows, with_scratch};
+use crate::memory;
 use filters::{Filters, transform_weights};
 use planes::{
     Band, Group, Place, Planes, TileGrid, transform_cotangents, transform_inputs,
@@ -329,7 +330,8 @@ fn correlate_by_bands<T: Tiling>(part: &Correlation<'_>, images: usize, out: &mu
     let points = T::POINTS * T::POINTS;
     let mut owned: Vec<Vec<&mut [f32]>> = (0..columns.div_ceil(BAND)).map(|_| Vec::new()).collect();
     for pixel in out.chunks_exact_mut(columns) {
-        owned.iter_mut().zip(pixel.chunks_mut(BAND)).for_each(|(owned, band)| owned.push(band));
+        let bands = owned.iter_mut().zip(pixel.chunks_mut(BAND));
+        bands.for_each(|(owned, band)| memory::push(owned, band));
     }
     // [block of depth][tiles together][point][tile][RUN]: so that a job writes one piece.
     let point_size = TOGETHER * RUN + APART;
@@ -479,7 +481,7 @@ fn weight_gradient<T: Tiling>(e: &Extents, x: &[f32], g: &[f32], w: &mut [f32]) 
     for (row, channels) in w.chunks_exact_mut(e.c).enumerate() {
         let phase = phase_of[row % (e.kh * e.kw)];
         for (band, channels) in channels.chunks_mut(BAND).enumerate() {
-            owned[phase * bands + band].push(channels);
+            memory::push(&mut owned[phase * bands + band], channels);
         }
     }
     let block_size = points * DEPTH_BLOCK * lanes;
