@@ -3,7 +3,7 @@
 //! Drawn on the host from Philox in f64 and rounded, so that a seed gives the same network on every device.
 
 use belamy_tensor::philox::{Draws, normal_pair, uniform};
-use belamy_tensor::{DType, Device, Result, Shape, Tensor};
+use belamy_tensor::{DType, Device, Error, ErrorKind, Result, Shape, Tensor};
 
 /// The distribution of a weight's first values.
 ///
@@ -58,26 +58,29 @@ impl Initializer {
         if let Initializer::Constant(value) = self {
             return Tensor::full(value, shape, dtype, device);
         }
-        let values = self.values(shape, fans, seed, index);
+        let values = self.values(shape, fans, seed, index).ok_or_else(|| {
+            let message = format!("out of memory: a weight of {shape} cannot be drawn");
+            Error::new(ErrorKind::Device { device: device.id(), message })
+        })?;
         Tensor::from_f64(&values, shape, dtype, device)
     }
 
-    fn values(self, shape: Shape, fans: Fans, seed: u64, index: u32) -> Vec<f64> {
+    /// The values, unless there is no memory for them.
+    fn values(self, shape: Shape, fans: Fans, seed: u64, index: u32) -> Option<Vec<f64>> {
         let count = shape.elements();
         let draws = Draws { seed, stream: FIRST_STREAM + index, step: 0 };
-        let uniforms = |low: f64, high: f64| -> Vec<f64> {
-            (0..count).map(|i| low + (high - low) * uniform(draws.word(0, i as u32))).collect()
+        let uniforms = |low: f64, high: f64| {
+            numbers(count, |i| low + (high - low) * uniform(draws.word(0, i)))
         };
         let symmetric = |bound: f64| uniforms(-bound, bound);
-        let normals = |mean: f64, deviation: f64| -> Vec<f64> {
-            (0..count).map(|i| mean + deviation * normal(&draws, 0, i as u32)).collect()
-        };
-        let truncated = |mean: f64, deviation: f64| -> Vec<f64> {
-            (0..count).map(|i| mean + deviation * truncated_normal(&draws, i as u32)).collect()
+        let normals =
+            |mean: f64, deviation: f64| numbers(count, |i| mean + deviation * normal(&draws, 0, i));
+        let truncated = |mean: f64, deviation: f64| {
+            numbers(count, |i| mean + deviation * truncated_normal(&draws, i))
         };
         let (fan_in, fan_out) = (fans.fan_in.max(1) as f64, fans.fan_out.max(1) as f64);
         match self {
-            Initializer::Constant(value) => vec![value; count],
+            Initializer::Constant(value) => numbers(count, |_| value),
             Initializer::Normal(mean, deviation) => normals(mean, deviation),
             Initializer::Uniform(low, high) => uniforms(low, high),
             Initializer::TruncatedNormal(mean, deviation) => truncated(mean, deviation),
@@ -91,10 +94,18 @@ impl Initializer {
             Initializer::FanInUniform => symmetric(1.0 / fan_in.sqrt()),
             Initializer::Orthogonal(gain) => {
                 let rows = shape.dims().first().copied().unwrap_or(1);
-                orthogonal(rows, count / rows.max(1), gain, normals(0.0, 1.0))
+                Some(orthogonal(rows, count / rows.max(1), gain, normals(0.0, 1.0)?))
             }
         }
     }
+}
+
+/// So many numbers, unless there is no memory for them.
+fn numbers(count: usize, number: impl Fn(u32) -> f64) -> Option<Vec<f64>> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(count).ok()?;
+    values.extend((0..count).map(|i| number(i as u32)));
+    Some(values)
 }
 
 /// Normal number `index` of a sample.
@@ -136,7 +147,8 @@ fn orthogonal(rows: usize, columns: usize, gain: f64, normals: Vec<f64>) -> Vec<
         let norm: f64 = (0..length).map(|i| values[at(vector, i)].powi(2)).sum::<f64>().sqrt();
         (0..length).for_each(|i| values[at(vector, i)] /= norm);
     }
-    values.iter().map(|value| gain * value).collect()
+    values.iter_mut().for_each(|value| *value *= gain);
+    values
 }
 
 #[cfg(test)]
@@ -145,7 +157,7 @@ mod tests {
 
     fn values(initializer: Initializer) -> Vec<f64> {
         let fans = Fans { fan_in: 300, fan_out: 100 };
-        initializer.values(Shape::from([100, 300]), fans, 5, 0)
+        initializer.values(Shape::from([100, 300]), fans, 5, 0).unwrap()
     }
 
     fn moments(values: &[f64]) -> (f64, f64) {

@@ -104,11 +104,11 @@ pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<BTreeMap<String, Tens
         let shape = Shape::new(view.shape())?;
         let data = view.data();
         let tensor = match view.dtype() {
-            Dtype::F32 => Tensor::from_slice(&numbers::<f32>(data), shape, device)?,
-            Dtype::F64 => Tensor::from_slice(&numbers::<f64>(data), shape, device)?,
-            Dtype::U32 => Tensor::from_slice(&numbers::<u32>(data), shape, device)?,
-            Dtype::I32 => whole(&name, numbers::<i32>(data), shape, device)?,
-            Dtype::I64 => whole(&name, numbers::<i64>(data), shape, device)?,
+            Dtype::F32 => Tensor::from_slice(&numbers::<f32>(&name, data)?, shape, device)?,
+            Dtype::F64 => Tensor::from_slice(&numbers::<f64>(&name, data)?, shape, device)?,
+            Dtype::U32 => Tensor::from_slice(&numbers::<u32>(&name, data)?, shape, device)?,
+            Dtype::I32 => whole(&name, numbers::<i32>(&name, data)?, shape, device)?,
+            Dtype::I64 => whole(&name, numbers::<i64>(&name, data)?, shape, device)?,
             other => {
                 let what = format!("{name} is {other:?}; f32, f64, u32, i32 and i64 are read");
                 return Err(refuse(what));
@@ -120,8 +120,20 @@ pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<BTreeMap<String, Tens
 }
 
 /// Numbers at any alignment: a tensor's bytes start wherever the header ends.
-fn numbers<T: bytemuck::Pod>(bytes: &[u8]) -> Vec<T> {
-    bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect()
+fn numbers<T: bytemuck::Pod>(name: &str, bytes: &[u8]) -> Result<Vec<T>> {
+    let mut numbers = room_for(name, bytes.len() / size_of::<T>())?;
+    numbers.extend(bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned::<T>));
+    Ok(numbers)
+}
+
+/// An empty vector with room for a tensor's numbers.
+fn room_for<T>(name: &str, count: usize) -> Result<Vec<T>> {
+    let mut numbers = Vec::new();
+    numbers.try_reserve_exact(count).map_err(|_| {
+        let bytes = count.saturating_mul(size_of::<T>());
+        Error::Weights(format!("out of memory: {bytes} bytes for {name}"))
+    })?;
+    Ok(numbers)
 }
 
 fn whole<T: TryInto<u32> + Copy>(
@@ -130,15 +142,13 @@ fn whole<T: TryInto<u32> + Copy>(
     shape: Shape,
     device: &Device,
 ) -> Result<Tensor> {
-    let values = values
-        .into_iter()
-        .map(|value| {
-            value
-                .try_into()
-                .map_err(|_| Error::Weights(format!("{name} holds a number outside 0..2³²")))
-        })
-        .collect::<Result<Vec<u32>>>()?;
-    Ok(Tensor::from_slice(&values, shape, device)?)
+    let mut numbers: Vec<u32> = room_for(name, values.len())?;
+    for value in values {
+        let number = value.try_into();
+        let outside = |_| Error::Weights(format!("{name} holds a number outside 0..2³²"));
+        numbers.push(number.map_err(outside)?);
+    }
+    Ok(Tensor::from_slice(&numbers, shape, device)?)
 }
 
 /// A network's parameters with their full names, in the layout of files.
@@ -419,6 +429,24 @@ mod tests {
             read.keys().eq(from_bytes(&to_bytes(&turned, &[]).unwrap(), &device).unwrap().keys())
         );
         assert!(from_bytes(&to_bytes(&[], &[]).unwrap(), &device).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_layer_that_keras_names_in_two_places_is_refused() {
+        let device = belamy_cpu::cpu();
+        let kernel = |name: &str| {
+            (name.to_owned(), Tensor::from_slice(&[1.0f32; 6], [2, 3], &device).unwrap())
+        };
+        let once = [kernel("a/dense_1/kernel"), kernel("b/dense_2/kernel")];
+        assert_eq!(keras_layers(once.into()).unwrap().len(), 2);
+        // With and without the end that TensorFlow gives its variables.
+        for other in ["b/dense_1/kernel", "a/dense_1/kernel:0", "b/dense_01/kernel"] {
+            let twice = [kernel("a/dense_1/kernel"), kernel(other)];
+            let error = keras_layers(twice.into()).unwrap_err();
+            assert!(matches!(error, Error::Weights(_)), "{error}");
+            let error = error.to_string();
+            assert!(error.contains("there is another kernel of a dense"), "{error}");
+        }
     }
 
     #[test]

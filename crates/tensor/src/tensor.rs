@@ -98,8 +98,10 @@ impl Tensor {
         match dtype {
             DType::F64 => Tensor::from_slice(values, shape, device),
             DType::F32 => {
-                let rounded: Vec<f32> = values.iter().map(|&value| value as f32).collect();
-                Tensor::from_slice(&rounded, shape, device)
+                let shape = shape.into();
+                let mut rounded = host_memory(values.len(), shape, device)?;
+                rounded.extend(values.iter().map(|&value| value as f32));
+                Tensor::from_slice::<f32>(&rounded, shape, device)
             }
             DType::U32 => Err(Error::argument("from_f64", "u32 tensors are made by from_slice")),
         }
@@ -185,9 +187,27 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn to_vec<E: Element>(&self) -> Result<Vec<E>> {
+        self.check_dtype::<E>("to_vec")?;
+        let elements = self.shape().elements();
+        let mut values = host_memory(elements, self.shape(), self.device())?;
+        values.resize(elements, E::zeroed());
+        self.device().backend().read(self.buffer(), bytemuck::cast_slice_mut(&mut values))?;
+        Ok(values)
+    }
+
+    /// Copies the numbers to host memory that is there already. Panics where there is not as much of it as there are
+    /// numbers.
+    pub(crate) fn read_into<E: Element>(&self, values: &mut [E]) -> Result<()> {
+        self.check_dtype::<E>("read_into")?;
+        assert_eq!(values.len(), self.shape().elements(), "read_into");
+        self.device().backend().read(self.buffer(), bytemuck::cast_slice_mut(values))
+    }
+
+    #[track_caller]
+    fn check_dtype<E: Element>(&self, op: &'static str) -> Result<()> {
         if E::DTYPE != self.dtype() {
             return Err(Error::new(ErrorKind::DType {
-                op: "to_vec",
+                op,
                 expected: match E::DTYPE {
                     DType::F32 => "an f32 tensor",
                     DType::F64 => "an f64 tensor",
@@ -196,18 +216,22 @@ impl Tensor {
                 found: vec![self.dtype()],
             }));
         }
-        let mut values = vec![E::zeroed(); self.shape().elements()];
-        self.device().backend().read(self.buffer(), bytemuck::cast_slice_mut(&mut values))?;
-        Ok(values)
+        Ok(())
     }
 
     /// Copies the numbers to the host as f64, whatever their type.
     pub fn to_f64(&self) -> Result<Vec<f64>> {
         Ok(match self.dtype() {
-            DType::F32 => self.to_vec::<f32>()?.into_iter().map(f64::from).collect(),
+            DType::F32 => self.widened(self.to_vec::<f32>()?)?,
             DType::F64 => self.to_vec()?,
-            DType::U32 => self.to_vec::<u32>()?.into_iter().map(f64::from).collect(),
+            DType::U32 => self.widened(self.to_vec::<u32>()?)?,
         })
+    }
+
+    fn widened<E: Into<f64>>(&self, values: Vec<E>) -> Result<Vec<f64>> {
+        let mut wide = host_memory(values.len(), self.shape(), self.device())?;
+        wide.extend(values.into_iter().map(Into::into));
+        Ok(wide)
     }
 
     /// The one number of a tensor with one element.
@@ -218,6 +242,17 @@ impl Tensor {
             _ => Err(Error::shape("item", &[self.shape()], "holds more or less than one element")),
         }
     }
+}
+
+/// An empty vector with room for so many numbers, a copy of a tensor.
+fn host_memory<E>(elements: usize, shape: Shape, device: &Device) -> Result<Vec<E>> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(elements).map_err(|_| {
+        let bytes = elements.saturating_mul(size_of::<E>());
+        let message = format!("out of memory: {bytes} bytes for a copy of {shape} on the host");
+        Error::new(ErrorKind::Device { device: device.id(), message })
+    })?;
+    Ok(values)
 }
 
 impl Drop for Inner {

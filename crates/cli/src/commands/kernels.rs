@@ -34,12 +34,7 @@ struct Build {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let Command::Build(build) = &arguments.command;
-    if !belamy_cuda::compile::present() {
-        return Err(Failure::new(
-            "NVRTC (libnvrtc) is not on the library path: install the package nvidia-cuda-nvrtc and name its lib \
-             folder in LD_LIBRARY_PATH",
-        ));
-    }
+    belamy_cuda::compile::usable().map_err(Failure::new)?;
     let architectures: Vec<&str> = build.arch.iter().map(String::as_str).collect();
     let built = belamy_cuda::compile::build(&architectures, &build.out).map_err(Failure::new)?;
     let messages: Vec<&str> =

@@ -10,7 +10,7 @@
 
 mod nvrtc;
 
-pub use nvrtc::{Compiled, architectures, compile, present, version};
+pub use nvrtc::{Compiled, architectures, compile, present, usable, version};
 
 use crate::source::{SOURCES, Source};
 use belamy_tensor::cache::{self, write_whole};
@@ -111,7 +111,7 @@ pub(crate) fn image(source: &Source, major: u32, minor: u32) -> Result<Vec<u8>, 
         }
         looked = Some(folder);
     }
-    if !present() {
+    if let Err(why) = usable() {
         let (wanted, family) = (&candidates[0], source.family);
         return Err(match looked {
             Some(folder) => format!(
@@ -120,9 +120,8 @@ pub(crate) fn image(source: &Source, major: u32, minor: u32) -> Result<Vec<u8>, 
                 candidates.join(" or ")
             ),
             None => format!(
-                "the kernels `{family}` must be compiled, and NVRTC (libnvrtc) is not on the library path: install \
-                 the package nvidia-cuda-nvrtc, or build them elsewhere with `belamy kernels build --arch {wanted}` \
-                 and name the folder in BELAMY_KERNELS"
+                "the kernels `{family}` must be compiled. {why}; or build them elsewhere with `belamy kernels build \
+                 --arch {wanted}` and name the folder in BELAMY_KERNELS"
             ),
         });
     }

@@ -15,18 +15,50 @@ pub struct Compiled {
     pub log: String,
 }
 
-/// Whether NVRTC can be loaded.
-pub fn present() -> bool {
-    static PRESENT: OnceLock<bool> = OnceLock::new();
-    // SAFETY: it opens libraries by name and closes them; NVRTC's initialisers do nothing that matters here.
-    *PRESENT.get_or_init(|| unsafe { sys::is_culib_present() })
+/// What is called here. The bindings panic over a function that the library lacks.
+const NEEDED: [&str; 13] = [
+    "nvrtcCompileProgram",
+    "nvrtcCreateProgram",
+    "nvrtcDestroyProgram",
+    "nvrtcGetCUBIN",
+    "nvrtcGetCUBINSize",
+    "nvrtcGetErrorString",
+    "nvrtcGetNumSupportedArchs",
+    "nvrtcGetPTX",
+    "nvrtcGetPTXSize",
+    "nvrtcGetProgramLog",
+    "nvrtcGetProgramLogSize",
+    "nvrtcGetSupportedArchs",
+    "nvrtcVersion",
+];
+
+/// Fails with a sentence unless NVRTC can be loaded, and is whole.
+pub fn usable() -> Result<(), String> {
+    static USABLE: OnceLock<Result<(), String>> = OnceLock::new();
+    let look = || {
+        // SAFETY: it opens libraries by name and closes them; NVRTC's initialisers do nothing that matters here.
+        if !unsafe { sys::is_culib_present() } {
+            return Err("NVRTC (libnvrtc) is not on the library path, or cannot be loaded: install the package \
+                        nvidia-cuda-nvrtc and name its lib folder in LD_LIBRARY_PATH"
+                .into());
+        }
+        let has = |name: &str| {
+            // SAFETY: the symbol is looked up, and not called.
+            unsafe { sys::culib().get::<unsafe extern "C" fn()>(name.as_bytes()).is_ok() }
+        };
+        NEEDED.iter().find(|name| !has(name)).map_or(Ok(()), |name| {
+            Err(format!(
+                "NVRTC (libnvrtc), as it was found, has no function {name}: it is a stub, or too old; install the \
+                 package nvidia-cuda-nvrtc and name its lib folder in LD_LIBRARY_PATH"
+            ))
+        })
+    };
+    USABLE.get_or_init(look).clone()
 }
 
-fn require() -> Result<(), String> {
-    if present() {
-        return Ok(());
-    }
-    Err("NVRTC (libnvrtc) is not on the library path: install the package nvidia-cuda-nvrtc".into())
+/// Whether NVRTC can be used.
+pub fn present() -> bool {
+    usable().is_ok()
 }
 
 fn said(what: &str, error: result::NvrtcError) -> String {
@@ -37,7 +69,7 @@ fn said(what: &str, error: result::NvrtcError) -> String {
 
 /// The compiler's version.
 pub fn version() -> Result<(u32, u32), String> {
-    require()?;
+    usable()?;
     let (mut major, mut minor): (c_int, c_int) = (0, 0);
     // SAFETY: both are valid for a write.
     let code = unsafe { sys::nvrtcVersion(&mut major, &mut minor) };
@@ -47,7 +79,7 @@ pub fn version() -> Result<(u32, u32), String> {
 
 /// The architectures that it compiles for, as numbers: 90 for `sm_90` and `sm_90a`.
 pub fn architectures() -> Result<Vec<u32>, String> {
-    require()?;
+    usable()?;
     let mut count: c_int = 0;
     // SAFETY: the place is valid for a write.
     let code = unsafe { sys::nvrtcGetNumSupportedArchs(&mut count) };
@@ -92,7 +124,7 @@ impl Program {
 
 /// Compiles a family for `sm_..` (code) or `compute_..` (intermediate code), with further options.
 pub fn compile(source: &Source, target: &str, more: &[&str]) -> Result<Compiled, String> {
-    require()?;
+    usable()?;
     let text = CString::new(source.text()).map_err(|error| error.to_string())?;
     let name = CString::new(format!("{}.cu", source.family)).map_err(|error| error.to_string())?;
     let program = result::create_program(&text, Some(&name));

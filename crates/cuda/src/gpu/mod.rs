@@ -42,22 +42,94 @@ pub struct Found {
     pub capability: (u32, u32),
 }
 
+/// What a device is used through. The bindings panic over a function that the library lacks: an old driver's, or one
+/// that was put there for linkers alone.
+const NEEDED: [&str; 39] = [
+    "cuCtxSetCurrent",
+    "cuDeviceGet",
+    "cuDeviceGetAttribute",
+    "cuDeviceGetCount",
+    "cuDeviceGetName",
+    "cuDevicePrimaryCtxRelease_v2",
+    "cuDevicePrimaryCtxRetain",
+    "cuDeviceTotalMem_v2",
+    "cuEventCreate",
+    "cuEventDestroy_v2",
+    "cuEventRecord",
+    "cuEventSynchronize",
+    "cuFuncSetAttribute",
+    "cuGetErrorName",
+    "cuGetErrorString",
+    "cuGraphDestroy",
+    "cuGraphExecDestroy",
+    "cuGraphInstantiateWithFlags",
+    "cuGraphLaunch",
+    "cuGraphUpload",
+    "cuInit",
+    "cuLaunchKernel",
+    "cuMemAlloc_v2",
+    "cuMemFreeHost",
+    "cuMemFree_v2",
+    "cuMemGetInfo_v2",
+    "cuMemHostAlloc",
+    "cuMemcpyDtoDAsync_v2",
+    "cuMemcpyDtoHAsync_v2",
+    "cuMemcpyHtoDAsync_v2",
+    "cuMemsetD32Async",
+    "cuModuleGetFunction",
+    "cuModuleLoadData",
+    "cuModuleUnload",
+    "cuStreamBeginCapture_v2",
+    "cuStreamCreate",
+    "cuStreamDestroy_v2",
+    "cuStreamEndCapture",
+    "cuStreamSynchronize",
+];
+
+/// What the device's clock is read through besides, which drivers have had since CUDA 12.8.
+const FOR_THE_CLOCK: &str = "cuEventElapsedTime_v2";
+
+/// Whether the driver's library, which is there, has a function.
+fn has(name: &str) -> bool {
+    // SAFETY: the symbol is looked up, and not called.
+    unsafe { sys::culib().get::<unsafe extern "C" fn()>(name.as_bytes()).is_ok() }
+}
+
 fn start() -> Result<(), String> {
     static STARTED: OnceLock<Result<(), String>> = OnceLock::new();
-    STARTED
-        .get_or_init(|| {
-            // SAFETY: it opens libraries by name; the driver's initialisers do nothing that matters here.
-            if !unsafe { sys::is_culib_present() } {
-                return Err("no CUDA driver is installed (libcuda was not found)".into());
-            }
-            result::init()
-                .map_err(|error| format!("the CUDA driver finds no device: {}", text(error)))
-        })
-        .clone()
+    let begin = || {
+        // SAFETY: it opens libraries by name; the driver's initialisers do nothing that matters here.
+        if !unsafe { sys::is_culib_present() } {
+            return Err("no CUDA driver is installed (libcuda was not found, or cannot be loaded): install NVIDIA's \
+                        driver, or take another device, such as cpu"
+                .into());
+        }
+        let lacking = |name: &str| {
+            format!(
+                "libcuda, as it was found, has no function {name}: it is a stub, or too old a driver; install a newer \
+                 one of NVIDIA's, or take another device, such as cpu"
+            )
+        };
+        if !has("cuInit") {
+            return Err(lacking("cuInit"));
+        }
+        result::init().map_err(|error| {
+            format!(
+                "the CUDA driver finds no device: {}; see that `nvidia-smi` lists one and that CUDA_VISIBLE_DEVICES does \
+                 not hide it, or take another device, such as cpu",
+                text(error)
+            )
+        })?;
+        NEEDED.iter().find(|name| !has(name)).map_or(Ok(()), |name| Err(lacking(name)))
+    };
+    STARTED.get_or_init(begin).clone()
 }
 
 /// What the driver says of an error.
 fn text(error: DriverError) -> String {
+    if !has("cuGetErrorString") || !has("cuGetErrorName") {
+        return format!("{:?}", error.0);
+    }
     let told = |text: Result<&std::ffi::CStr, DriverError>| {
         text.map_or_else(|_| format!("{:?}", error.0), |text| text.to_string_lossy().into_owned())
     };
@@ -475,6 +547,9 @@ impl Driver for Handle {
 
     fn seconds_between_marks(&self, work: &mut dyn FnMut()) -> Result<Option<f64>, String> {
         use sys::CUevent_flags_enum::CU_EVENT_DEFAULT;
+        if !has(FOR_THE_CLOCK) {
+            return Ok(None);
+        }
         let gpu = &*self.0;
         let mark = || -> Result<sys::CUevent, String> {
             let mut state = gpu.enter()?;

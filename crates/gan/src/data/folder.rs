@@ -316,6 +316,40 @@ mod tests {
     }
 
     #[test]
+    fn classes_of_an_archive_are_those_of_the_same_folder_and_leave_no_gap() {
+        use super::super::archive::tests::zip;
+        let folder = tempfile_folder("folder-order");
+        let (path, unpacked) = (folder.join("x.zip"), folder.join("x"));
+        let labels = |path: &Path| {
+            let data = load(path, 4, 1, ValueRange::Unbounded).unwrap();
+            let images = data.images.iter().step_by(16).copied().collect::<Vec<_>>();
+            (data.labels.unwrap(), data.classes, images)
+        };
+        // By its letters `a-b/x` comes before `a/x`, by its folders after.
+        let names = ["a-b/x.png", "a/x.png", "a.b/x.png", "b/y.png", "a/y.png"];
+        let pictures: Vec<Vec<u8>> = (1..=5).map(|grey| png(20 * grey)).collect();
+        let members: Vec<(&str, &[u8])> =
+            names.into_iter().zip(pictures.iter().map(Vec::as_slice)).collect();
+        std::fs::write(&path, zip(&members)).unwrap();
+        for (name, bytes) in &members {
+            let file = unpacked.join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, bytes).unwrap();
+        }
+        let found = labels(&path);
+        assert_eq!(found, (vec![0, 0, 1, 2, 3], 4, vec![40.0, 100.0, 20.0, 60.0, 80.0]));
+        assert_eq!(labels(&unpacked), found);
+        // A folder in a folder, between images of the outer one: two classes, of which none is counted twice.
+        let nested =
+            [("a/1.png", &pictures[0]), ("a/2/x.png", &pictures[1]), ("a/3.png", &pictures[2])];
+        std::fs::write(&path, zip(&nested.map(|(name, bytes)| (name, &bytes[..])))).unwrap();
+        let (mut labels, classes, _) = labels(&path);
+        labels.sort_unstable();
+        assert_eq!((labels, classes), (vec![0, 0, 1], 2));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
     fn empty_missing_and_damaged_are_told_with_the_path() {
         let folder = tempfile_folder("folder-errors");
         let message =

@@ -291,6 +291,16 @@ mod tests {
     }
 
     #[test]
+    fn a_header_of_more_pixels_than_can_be_counted_is_refused() {
+        // The pixels, and their bytes, overflow 64 and 128 bits.
+        let most = u64::MAX;
+        for header in [format!("P6 {most} {most} 255 "), format!("P5 {most} 2 255 ")] {
+            let error = Image::decode("x.ppm", header.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains("x.ppm") && error.contains("the header promises"), "{error}");
+        }
+    }
+
+    #[test]
     fn parts_keep_their_pixels() {
         let image = pattern();
         let part = image.part(10, 8, 2, 99);

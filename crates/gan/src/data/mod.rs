@@ -155,7 +155,7 @@ fn update_with_words<T: Copy>(digest: &mut Digest, values: &[T], bytes: fn(T) ->
 }
 
 /// Room for `count` numbers, or an error that says how much memory that would take.
-fn reserve(count: usize) -> Result<Vec<f32>> {
+pub(crate) fn reserve(count: usize) -> Result<Vec<f32>> {
     let mut values = Vec::new();
     if values.try_reserve_exact(count).is_err() {
         let size = bytes_in_words(4 * count as u128);

@@ -258,6 +258,35 @@ mod tests {
     }
 
     #[test]
+    fn steps_that_fall_make_no_width_below_nothing() {
+        let run = folder("falling");
+        let plan = Plan::new(Recipe::named("sine").unwrap(), 7, &belamy_cpu::cpu());
+        std::fs::write(run.join("run.toml"), toml::to_string(&plan).unwrap()).unwrap();
+        // Spans of other verdicts, each ending at a smaller step than the one before.
+        let line = |step: u64, loss: f64| {
+            format!(
+                "{{\"step\":{step},\"loss_d\":{loss},\"loss_g\":0.7,\"accuracy_real\":0.6,\"accuracy_fake\":0.6}}\n"
+            )
+        };
+        let lines: String = (1..=80)
+            .map(|at| line(10_000 - 20 * at, if at % 40 < 20 { 0.69 } else { 0.05 }))
+            .collect();
+        std::fs::write(run.join("metrics.jsonl"), lines).unwrap();
+        let game = Game::plain(LossConvention::Mean);
+        assert!(spans(game, &health::read(&run.join("metrics.jsonl")).unwrap()).len() > 2);
+        let page = report(&run, game).unwrap();
+        let widths: Vec<f64> = page
+            .split("style=\"width:")
+            .skip(1)
+            .map(|rest| rest.split('%').next().unwrap().parse().unwrap())
+            .collect();
+        assert!(widths.len() > 2, "{page}");
+        // The first span ends at the largest step; no width is a difference that went below 0.
+        assert!(widths.iter().all(|width| (0.0..=200.0).contains(width)), "{widths:?}");
+        std::fs::remove_dir_all(run).unwrap();
+    }
+
+    #[test]
     fn spans_follow_the_verdicts() {
         let reading = |step, loss_d| Reading {
             step,

@@ -7,9 +7,12 @@ use crate::error::{Error, Result};
 use crate::networks::System;
 use crate::objective::Labels;
 use belamy_nn::optimizer::Rule;
+use belamy_nn::schedule::Schedule;
 
 /// The largest decay of an optimiser's moments.
 const BELOW_ONE: f64 = 0.999_999_999;
+/// The smallest factor or divisor of a schedule: devices take its logarithm.
+const ABOVE_ZERO: f64 = 1e-9;
 
 impl Recipe {
     /// Refuses values that no run could have.
@@ -109,6 +112,11 @@ impl Recipe {
                 "watch_gradients must be false: it is for recipes of one pair of networks",
             );
         }
+        let Terms { adversarial, l1, cycle, identity, content } = self.terms;
+        let all = [adversarial, l1, cycle, identity, content];
+        if !all.iter().all(|term| (0.0..=1e6).contains(term)) {
+            return refuse("terms must be from 0 to 1000000");
+        }
         if !self.system.translates() {
             return Ok(());
         }
@@ -126,11 +134,6 @@ impl Recipe {
         }
         if self.blocks > 256 {
             return refuse("blocks must be from 0 to 256");
-        }
-        let Terms { adversarial, l1, cycle, identity, content } = self.terms;
-        let all = [adversarial, l1, cycle, identity, content];
-        if !all.iter().all(|term| (0.0..=1e6).contains(term)) {
-            return refuse("terms must be from 0 to 1000000");
         }
         Ok(())
     }
@@ -185,37 +188,147 @@ impl Recipe {
             ("discriminator_optimizer", &self.discriminator_optimizer),
         ];
         for (optimizer, settings) in optimizers {
+            let most = f64::MAX;
             let mut limits = vec![
-                ("learning_rate", settings.learning_rate, f64::MAX),
-                ("clip_value", settings.clip_value, f64::MAX),
-                ("clip_norm", settings.clip_norm, f64::MAX),
+                ("learning_rate", settings.learning_rate, 0.0, most),
+                ("clip_value", settings.clip_value, 0.0, most),
+                ("clip_norm", settings.clip_norm, 0.0, most),
             ];
             // A decay of 1 would never forget, and divide by 0.
             match settings.rule {
                 Rule::Adam { beta_1, beta_2, epsilon, .. } => limits.extend([
-                    ("rule.beta_1", beta_1, BELOW_ONE),
-                    ("rule.beta_2", beta_2, BELOW_ONE),
-                    ("rule.epsilon", epsilon, 1.0),
+                    ("rule.beta_1", beta_1, 0.0, BELOW_ONE),
+                    ("rule.beta_2", beta_2, 0.0, BELOW_ONE),
+                    ("rule.epsilon", epsilon, 0.0, 1.0),
                 ]),
-                Rule::RmsProp { rho, epsilon, .. } => {
-                    limits.extend([("rule.rho", rho, BELOW_ONE), ("rule.epsilon", epsilon, 1.0)]);
+                Rule::RmsProp { rho, epsilon, .. } => limits.extend([
+                    ("rule.rho", rho, 0.0, BELOW_ONE),
+                    ("rule.epsilon", epsilon, 0.0, 1.0),
+                ]),
+                Rule::Sgd { momentum, .. } => {
+                    limits.push(("rule.momentum", momentum, 0.0, BELOW_ONE));
                 }
-                Rule::Sgd { momentum, .. } => limits.push(("rule.momentum", momentum, BELOW_ONE)),
             }
-            for (name, value, most) in limits {
-                if !(0.0..=most).contains(&value) {
+            // A rate below 0 would climb.
+            match settings.schedule {
+                Schedule::Constant | Schedule::LinearDecay { .. } => {}
+                Schedule::Staircase { factor, .. } => {
+                    limits.push(("schedule.factor", factor, ABOVE_ZERO, most));
+                }
+                Schedule::Geometric { divisor, lowest } => limits.extend([
+                    ("schedule.divisor", divisor, ABOVE_ZERO, most),
+                    ("schedule.lowest", lowest, 0.0, most),
+                ]),
+                Schedule::InverseTime { decay } => {
+                    limits.push(("schedule.decay", decay, 0.0, most));
+                }
+            }
+            for (name, value, least, most) in limits {
+                if !(least..=most).contains(&value) {
                     let most = if most == f64::MAX {
                         String::new()
                     } else {
                         format!(" and at most {most}")
                     };
                     return Err(Error::recipe(format!(
-                        "recipe {}: {optimizer}.{name} must be finite, at least 0{most}, not {value}",
+                        "recipe {}: {optimizer}.{name} must be finite, at least {least}{most}, not {value}",
                         self.name
                     )));
                 }
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use toml::Value;
+
+    /// Every number of a table that is a float, by its path.
+    fn floats(prefix: &str, value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Table(fields) => {
+                for (key, value) in fields {
+                    let dot = if prefix.is_empty() { "" } else { "." };
+                    floats(&format!("{prefix}{dot}{key}"), value, found);
+                }
+            }
+            Value::Float(_) => found.push(prefix.to_owned()),
+            _ => {}
+        }
+    }
+
+    fn at<'a>(value: &'a mut Value, path: &str) -> &'a mut Value {
+        path.split('.').fold(value, |value, key| &mut value[key])
+    }
+
+    #[test]
+    fn no_number_of_a_recipe_may_be_nan_or_infinite() {
+        let rules = [
+            "{kind = \"adam\", beta_1 = 0.5, beta_2 = 0.9, epsilon = 1e-8, convention = \"keras\"}",
+            "{kind = \"rms_prop\", rho = 0.9, epsilon = 1e-8, convention = \"keras\"}",
+            "{kind = \"sgd\", momentum = 0.9, nesterov = false}",
+        ];
+        let schedules = [
+            "{kind = \"staircase\", every = 5, factor = 0.5}",
+            "{kind = \"geometric\", divisor = 1.1, lowest = 0.1}",
+            "{kind = \"inverse_time\", decay = 0.1}",
+        ];
+        let mut seen = Vec::new();
+        for name in ["mnist-dcgan", "pix2pix"] {
+            for (rule, schedule) in rules.into_iter().zip(schedules) {
+                let mut recipe = Recipe::named(name).unwrap();
+                for network in ["generator", "discriminator"] {
+                    recipe.set(&format!("{network}_optimizer.rule={rule}")).unwrap();
+                    recipe.set(&format!("{network}_optimizer.schedule={schedule}")).unwrap();
+                }
+                let whole = Value::try_from(&recipe).unwrap();
+                whole.clone().try_into::<Recipe>().unwrap().check().unwrap();
+                let mut paths = Vec::new();
+                floats("", &whole, &mut paths);
+                for path in &paths {
+                    for wrong in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+                        let mut damaged = whole.clone();
+                        *at(&mut damaged, path) = Value::Float(wrong);
+                        // As it is read from run.toml, which knows nan and inf.
+                        let text = toml::to_string(&damaged).unwrap();
+                        let recipe: Recipe = toml::from_str(&text).unwrap();
+                        let Err(error) = recipe.check() else { panic!("{path} = {wrong} passed") };
+                        assert!(matches!(error, Error::Recipe { .. }), "{error}");
+                        let error = error.to_string();
+                        // A table of like numbers may be named as one.
+                        let table = path.split('.').next().unwrap();
+                        let exact = path.contains("optimizer");
+                        assert!(
+                            error.contains(if exact { path } else { table }),
+                            "{path}: {error}"
+                        );
+                    }
+                }
+                seen.extend(paths);
+            }
+        }
+        for key in ["factor", "divisor", "lowest", "decay"] {
+            assert!(seen.contains(&format!("generator_optimizer.schedule.{key}")), "{seen:?}");
+        }
+        assert!(seen.contains(&"terms.l1".to_owned()) && seen.contains(&"labels.noise".to_owned()));
+    }
+
+    #[test]
+    fn a_schedule_neither_climbs_nor_vanishes() {
+        for schedule in [
+            "{kind = \"staircase\", every = 5, factor = -0.5}",
+            "{kind = \"staircase\", every = 5, factor = 0.0}",
+            "{kind = \"geometric\", divisor = 0.0, lowest = 0.1}",
+            "{kind = \"geometric\", divisor = 1.1, lowest = -0.1}",
+            "{kind = \"inverse_time\", decay = -0.1}",
+        ] {
+            let mut recipe = Recipe::named("sine").unwrap();
+            let error = recipe.set(&format!("generator_optimizer.schedule={schedule}"));
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains("generator_optimizer.schedule."), "{error}");
+        }
     }
 }

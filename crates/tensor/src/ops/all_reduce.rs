@@ -77,9 +77,12 @@ fn means<E: crate::Element>(
     numbers: fn(&mut [E]) -> Numbers<'_>,
     divide: impl Fn(&mut E),
 ) -> Result<Vec<Tensor>> {
-    let mut all: Vec<E> = Vec::with_capacity(tensors.iter().map(|x| x.shape().elements()).sum());
+    let mut all = vec![E::zeroed(); tensors.iter().map(|x| x.shape().elements()).sum()];
+    let mut rest = &mut all[..];
     for tensor in tensors {
-        all.extend(tensor.to_vec::<E>()?);
+        let (own, others) = rest.split_at_mut(tensor.shape().elements());
+        tensor.read_into(own)?;
+        rest = others;
     }
     ranks.all_reduce_sum(numbers(&mut all))?;
     all.iter_mut().for_each(divide);

@@ -1,0 +1,210 @@
+//! The libraries of devices missing, cut short, or not what their names say: an error in a line, no panic, no wait without
+//! end, and no folder of a run.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use common::{Folder, PROGRAM, Ran, skip};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The longest that a refusal may take.
+const AT_MOST: Duration = Duration::from_secs(120);
+
+/// Runs a line of words with `libraries` alone on the library path, and nothing of this machine's settings of devices.
+fn run(words: &str, libraries: &Path, variables: &[(&str, &str)]) -> Ran {
+    let mut command = Command::new(PROGRAM);
+    command.args(words.split_whitespace()).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let own = ["BELAMY_KERNELS", "VK_ICD_FILENAMES", "VK_DRIVER_FILES", "VK_ADD_DRIVER_FILES"];
+    for name in own {
+        command.env_remove(name);
+    }
+    command.env("LD_LIBRARY_PATH", libraries).env("XDG_CACHE_HOME", libraries.join("cache"));
+    command.env("RUST_BACKTRACE", "1").envs(variables.iter().copied());
+    let mut child = command.spawn().unwrap();
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > AT_MOST {
+            let _ = child.kill();
+            panic!("belamy {words} with {variables:?} has not ended");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.wait_with_output().unwrap().into()
+}
+
+/// Runs a line that must be refused in one line with all of `wanted`, and leave nothing in `out`.
+#[track_caller]
+fn refused(words: &str, libraries: &Path, variables: &[(&str, &str)], out: &Path, wanted: &[&str]) {
+    let ran = run(&format!("{words} --out {}", out.display()), libraries, variables);
+    assert_eq!(ran.code, Some(1), "belamy {words}\n{ran:?}");
+    assert!(ran.stdout.is_empty(), "belamy {words}\n{ran:?}");
+    assert!(ran.stderr.starts_with("belamy: "), "belamy {words}\n{ran:?}");
+    assert_eq!(ran.stderr.lines().count(), 1, "belamy {words}\n{ran:?}");
+    for word in ["panicked", "backtrace"] {
+        assert!(!ran.stderr.contains(word), "belamy {words}\n{ran:?}");
+    }
+    for word in wanted {
+        assert!(ran.stderr.contains(word), "belamy {words}: {word:?} is missing\n{ran:?}");
+    }
+    assert!(!out.exists(), "belamy {words} has left {}", out.display());
+}
+
+/// The same file under each of these names in a new folder below `folder`.
+fn library(folder: &Folder, name: &str, file: &Path, names: &[&str]) -> PathBuf {
+    let path = folder.path().join(name);
+    std::fs::create_dir_all(&path).unwrap();
+    for name in names {
+        std::fs::copy(file, path.join(name)).unwrap();
+    }
+    path
+}
+
+/// A shared library of `driver.c` with these definitions; `None`, after saying that the test is skipped, without a C
+/// compiler.
+fn driver(test: &str, folder: &Folder, definitions: &[&str]) -> Option<PathBuf> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/libraries/driver.c");
+    let built = folder.path().join(format!("driver{}.so", definitions.join("")));
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
+        .args([&built, &source])
+        .args(definitions)
+        .output();
+    let Ok(compiled) = compiled else {
+        skip(test, "there is no C compiler", "cxx");
+        return None;
+    };
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    Some(built)
+}
+
+const CUDA: [&str; 2] = ["libcuda.so", "libcuda.so.1"];
+const NVRTC: [&str; 3] = ["libnvrtc.so", "libnvrtc.so.12", "libnvrtc.so.13"];
+const VULKAN: [&str; 2] = ["libvulkan.so", "libvulkan.so.1"];
+
+const TRAIN: &str = "train sine --batch 4 --set latent=2 --steps 2 --threads 1";
+
+/// A file that is no library, whatever its name says.
+fn garbage(folder: &Folder) -> PathBuf {
+    let path = folder.path().join("garbage");
+    std::fs::write(&path, "no library at all\n".repeat(100)).unwrap();
+    path
+}
+
+#[test]
+fn a_cuda_driver_that_is_missing_or_a_stub_is_refused_in_a_line() {
+    let test = "a_cuda_driver_that_is_missing_or_a_stub_is_refused_in_a_line";
+    let folder = Folder::new("cuda-libraries");
+    let out = folder.path().join("run");
+    let cuda = format!("{TRAIN} --device cuda");
+    let none = folder.path().join("none");
+    std::fs::create_dir(&none).unwrap();
+    // A machine that has a driver finds it all the same, and no device.
+    let hidden = [("CUDA_VISIBLE_DEVICES", "")];
+    let advice = "or take another device";
+    refused(&cuda, &none, &hidden, &out, &["--device cuda: ", "CUDA driver", advice]);
+    let broken = library(&folder, "garbage-cuda", &garbage(&folder), &CUDA);
+    refused(&cuda, &broken, &hidden, &out, &["--device cuda: ", "CUDA driver", advice]);
+
+    let Some(empty) = driver(test, &folder, &[]) else { return };
+    let empty = library(&folder, "empty-cuda", &empty, &CUDA);
+    let lacks = ["--device cuda: ", "libcuda", "has no function cuInit", advice];
+    refused(&cuda, &empty, &[], &out, &lacks);
+    refused(&format!("{TRAIN} --device cuda --precision tf32"), &empty, &[], &out, &lacks);
+    let Some(partial) = driver(test, &folder, &["-DINIT=0"]) else { return };
+    let partial = library(&folder, "partial-cuda", &partial, &CUDA);
+    refused(&cuda, &partial, &[], &out, &["--device cuda: ", "has no function cu", advice]);
+    // What an ordinary machine says without a device, and what the stub of the toolkit does.
+    for (code, name) in [("100", "CUDA_ERROR_NO_DEVICE"), ("34", "CUDA_ERROR_STUB_LIBRARY")] {
+        let Some(built) = driver(test, &folder, &[&format!("-DINIT={code}")]) else { return };
+        let failing = library(&folder, &format!("failing-{code}"), &built, &CUDA);
+        refused(&cuda, &failing, &[], &out, &["--device cuda: ", name, "nvidia-smi", advice]);
+        // Who asks for no device is given one that works.
+        let ran = run("devices", &failing, &[]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert!(ran.stdout.contains(name) && !ran.stderr.contains("panicked"), "{ran:?}");
+    }
+    let ran = run(&format!("{TRAIN} --device auto --out {}", out.display()), &empty, &[]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+#[test]
+fn a_compiler_of_kernels_that_is_missing_or_a_stub_is_refused_in_a_line() {
+    let test = "a_compiler_of_kernels_that_is_missing_or_a_stub_is_refused_in_a_line";
+    let folder = Folder::new("nvrtc-libraries");
+    let out = folder.path().join("out");
+    let build = "kernels build --arch sm_80";
+    let Some(empty) = driver(test, &folder, &[]) else { return };
+    let Some(device) = driver(test, &folder, &["-DDEVICE"]) else { return };
+    // A machine whose device is there, and one without, whose kernels are built beforehand.
+    for (name, file, said) in [
+        ("none", None, "cannot be loaded"),
+        ("garbage-nvrtc", Some(garbage(&folder)), "cannot be loaded"),
+        ("empty-nvrtc", Some(empty), "has no function nvrtc"),
+    ] {
+        let libraries = library(&folder, name, &device, &CUDA);
+        if let Some(file) = &file {
+            library(&folder, name, file, &NVRTC);
+        } else if run(
+            &format!("kernels build --arch sm_0 --out {}", folder.at("any")),
+            &libraries,
+            &[],
+        )
+        .stderr
+        .contains("sm_0")
+        {
+            // Where the system has NVRTC it cannot be missing.
+            continue;
+        }
+        let wanted = ["NVRTC (libnvrtc)", said, "install the package nvidia-cuda-nvrtc"];
+        refused(build, &libraries, &[], &out, &wanted);
+        let cuda = format!("{TRAIN} --device cuda");
+        refused(&cuda, &libraries, &[], &out, &wanted);
+        refused(&cuda, &libraries, &[], &out, &["device cuda: ", "BELAMY_KERNELS"]);
+    }
+}
+
+#[test]
+fn a_vulkan_driver_that_is_missing_or_a_stub_is_refused_in_a_line() {
+    let test = "a_vulkan_driver_that_is_missing_or_a_stub_is_refused_in_a_line";
+    let folder = Folder::new("vulkan-libraries");
+    let out = folder.path().join("run");
+    let webgpu = format!("{TRAIN} --device webgpu");
+    let wanted = ["--device webgpu: ", "there is no adapter", "mesa-vulkan-drivers"];
+    let none = folder.path().join("none");
+    std::fs::create_dir(&none).unwrap();
+    // A list of drivers that names one whose library is not there, or is none.
+    let list = |name: &str, library: &Path| {
+        let path = folder.at(name);
+        let text = format!(
+            r#"{{"file_format_version": "1.0.0", "ICD": {{"library_path": "{}", "api_version": "1.3.0"}}}}"#,
+            library.display()
+        );
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let garbage = garbage(&folder);
+    let lists = [
+        folder.at("nothing.json"),
+        garbage.display().to_string(),
+        list("missing.json", &folder.path().join("libnothing.so")),
+        list("garbage.json", &garbage),
+    ];
+    for list in &lists {
+        for variable in ["VK_ICD_FILENAMES", "VK_DRIVER_FILES"] {
+            refused(&webgpu, &none, &[(variable, list)], &out, &wanted);
+        }
+    }
+    // The loader itself.
+    let broken = library(&folder, "garbage-vulkan", &garbage, &VULKAN);
+    refused(&webgpu, &broken, &[], &out, &wanted);
+    let Some(empty) = driver(test, &folder, &[]) else { return };
+    let stub = list("stub.json", &empty);
+    refused(&webgpu, &none, &[("VK_DRIVER_FILES", &stub)], &out, &wanted);
+    let empty = library(&folder, "empty-vulkan", &empty, &VULKAN);
+    refused(&webgpu, &empty, &[], &out, &wanted);
+    let ran = run("devices", &empty, &[]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
