@@ -44,6 +44,21 @@ pub struct State {
 /// Of the most steps that a recipe may have, each with the most updates.
 const MOST_UPDATES: u64 = 1000 << 32;
 
+/// The file of a checkpoint's [`State`].
+const STATE: &str = "state.json";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const POOLS: &str = "pools.safetensors";
+
+/// The file of a network's weights.
+fn file_of(network: &Network) -> String {
+    format!("{}.safetensors", network.name())
+}
+
+/// The file of the moving average of a network's weights.
+fn average_of(network: &Network) -> String {
+    format!("{}_average.safetensors", network.name())
+}
+
 /// The name in [`State::updates`] of a network's optimiser.
 fn updates_of(network: &Network) -> String {
     format!("{}_updates", network.name())
@@ -92,7 +107,7 @@ pub fn save(trainer: &dyn Trainer, folder: &Path) -> Result<PathBuf> {
             weights::write(&partial.join(name), tensors, &[])?;
         }
         let state = serde_json::to_vec_pretty(&state).expect("a state is plain data");
-        let path = partial.join("state.json");
+        let path = partial.join(STATE);
         std::fs::write(&path, state).map_err(|error| Error::write(path, error.to_string()))
     })?;
     files::write_atomically(folder.join("latest"), format!("{name}\n").as_bytes())?;
@@ -104,10 +119,9 @@ type NamedTensors = Vec<(String, Tensor)>;
 
 /// The tensors of each file. Fails, naming the first, if one holds a number that is not finite.
 fn contents(trainer: &dyn Trainer, parts: &[Part<'_>]) -> Result<Vec<(String, NamedTensors)>> {
-    let file = |stem: &str| format!("{stem}.safetensors");
     let mut contents = Vec::new();
     for Part { network, .. } in parts {
-        contents.push((file(network.name()), weights::of_network(network)?));
+        contents.push((file_of(network), weights::of_network(network)?));
     }
     let mut moments = Vec::new();
     for Part { network, optimizer, average } in parts {
@@ -115,17 +129,17 @@ fn contents(trainer: &dyn Trainer, parts: &[Part<'_>]) -> Result<Vec<(String, Na
             let pairs = network.params().into_iter().zip(average.values());
             let named = pairs.map(|((name, param), value)| Ok((name, param.in_files(value)?)));
             let named = named.collect::<Result<NamedTensors>>()?;
-            contents.push((file(&format!("{}_average", network.name())), named));
+            contents.push((average_of(network), named));
         }
         let named = optimizer.state(network)?.into_iter();
         moments.extend(named.map(|(name, tensor)| (format!("{}.{name}", network.name()), tensor)));
     }
-    contents.push((file("optimizer"), moments));
+    contents.push((OPTIMIZER.to_owned(), moments));
     if !trainer.pools().is_empty() {
         let pools = trainer.pools().iter().enumerate();
         let kept =
             pools.filter_map(|(index, pool)| Some((pool_name(index), pool.images()?.clone())));
-        contents.push((file("pools"), kept.collect()));
+        contents.push((POOLS.to_owned(), kept.collect()));
     }
     for (file, tensors) in contents.iter().filter(|(_, tensors)| !tensors.is_empty()) {
         let all: Vec<&Tensor> = tensors.iter().map(|(_, tensor)| tensor).collect();
@@ -146,6 +160,12 @@ fn pool_name(index: usize) -> String {
     format!("{index}.images")
 }
 
+/// Whether a checkpoint was finished and its files are still there. A marker that does not list the state is none of
+/// ours: what it says of the others is worth nothing.
+fn is_complete(path: &Path) -> bool {
+    files::is_complete(path) && files::check_listed(path, &[STATE]).is_ok()
+}
+
 /// The newest complete checkpoint below `folder`: the one that `latest` names, or the highest step that is whole;
 /// `None` if none was ever written. Fails if there are checkpoints and none is complete.
 pub fn latest(folder: &Path) -> Result<Option<PathBuf>> {
@@ -153,7 +173,7 @@ pub fn latest(folder: &Path) -> Result<Option<PathBuf>> {
     let named = files::read_text(&folder.join("latest")).ok();
     let named = named.and_then(|name| step_of(name.trim()));
     let found = named.iter().chain(steps.iter().rev()).map(|step| folder.join(folder_name(*step)));
-    match found.into_iter().find(|path| files::is_complete(path)) {
+    match found.into_iter().find(|path| is_complete(path)) {
         None if named.is_some() || !steps.is_empty() => {
             Err(Error::file(folder, "there is no complete checkpoint in it"))
         }
@@ -165,20 +185,25 @@ pub fn latest(folder: &Path) -> Result<Option<PathBuf>> {
 ///
 /// Fails, naming the file, on a checkpoint that is incomplete, damaged, or of another recipe.
 pub fn load(trainer: &mut dyn Trainer, path: &Path) -> Result<State> {
-    let state = verified_state(trainer, path)?;
+    let mut wanted = vec![OPTIMIZER.to_owned()];
+    wanted.extend(trainer.parts().iter().flat_map(network_files));
+    if !trainer.pools().is_empty() {
+        wanted.push(POOLS.to_owned());
+    }
+    let state = verified_state(trainer, path, &wanted)?;
     let device = trainer.device().clone();
-    let file = path.join("optimizer.safetensors");
+    let file = path.join(OPTIMIZER);
     let mut moments = weights::read(&file, &device)?;
     for PartMut { network, optimizer, average } in trainer.parts_mut() {
         load_network(network, path, &device)?;
         load_average(network, average, path, &device)?;
         let name = updates_of(network);
         let Some(&updates) = state.updates.get(&name) else {
-            return Err(Error::file(path.join("state.json"), format!("it has no {name}")));
+            return Err(Error::file(path.join(STATE), format!("it has no {name}")));
         };
         if updates > MOST_UPDATES {
             let what = format!("{name} is {updates}, more than any run makes");
-            return Err(Error::file(path.join("state.json"), what));
+            return Err(Error::file(path.join(STATE), what));
         }
         optimizer
             .restore(network, updates, |name| {
@@ -195,10 +220,13 @@ pub fn load(trainer: &mut dyn Trainer, path: &Path) -> Result<State> {
 ///
 /// Fails as [`load`] does.
 pub fn load_generator(trainer: &mut dyn Trainer, path: &Path) -> Result<()> {
-    let state = verified_state(trainer, path)?;
+    let parts = trainer.parts();
+    let generators = parts.iter().filter(|part| is_generator(part.network));
+    let wanted: Vec<String> = generators.flat_map(network_files).collect();
+    let state = verified_state(trainer, path, &wanted)?;
     let device = trainer.device().clone();
     for PartMut { network, average, .. } in trainer.parts_mut() {
-        if network.name().starts_with("generator") {
+        if is_generator(network) {
             load_network(network, path, &device)?;
             load_average(network, average, path, &device)?;
         }
@@ -207,9 +235,21 @@ pub fn load_generator(trainer: &mut dyn Trainer, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The state of a checkpoint that is whole, undamaged, and of this trainer's run.
-fn verified_state(trainer: &dyn Trainer, path: &Path) -> Result<State> {
-    files::verify(path).map_err(|error| match error {
+fn is_generator(network: &Network) -> bool {
+    network.name().starts_with("generator")
+}
+
+/// The files of a network: its weights, and their average where there is one.
+fn network_files(part: &Part<'_>) -> Vec<String> {
+    let average = part.average.is_some().then(|| average_of(part.network));
+    std::iter::once(file_of(part.network)).chain(average).collect()
+}
+
+/// The state of a checkpoint that is whole, undamaged, and of this trainer's run. `wanted` are the files that are going
+/// to be read besides it: the marker has to vouch for each.
+fn verified_state(trainer: &dyn Trainer, path: &Path, wanted: &[String]) -> Result<State> {
+    let read: Vec<&str> = wanted.iter().map(String::as_str).chain([STATE]).collect();
+    files::verify_some(path, &read).map_err(|error| match error {
         Error::File { path: file, what } => {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             Error::file(
@@ -219,6 +259,7 @@ fn verified_state(trainer: &dyn Trainer, path: &Path) -> Result<State> {
         }
         other => other,
     })?;
+    files::check_listed(path, &[STATE])?;
     let state = read_state(path)?;
     let refuse = |what: String| Err(Error::file(path, what));
     if state.recipe != trainer.recipe().name {
@@ -229,11 +270,12 @@ fn verified_state(trainer: &dyn Trainer, path: &Path) -> Result<State> {
         let (found, wanted) = (state.seed, trainer.seed());
         return refuse(format!("it is a checkpoint of a run with seed {found}, not with {wanted}"));
     }
+    files::check_listed(path, wanted)?;
     Ok(state)
 }
 
 fn load_network(network: &Network, path: &Path, device: &Device) -> Result<()> {
-    let file = path.join(format!("{}.safetensors", network.name()));
+    let file = path.join(file_of(network));
     weights::into_network(network, weights::read(&file, device)?)
         .map_err(|error| Error::file(&file, error.to_string()))
 }
@@ -245,7 +287,7 @@ fn load_average(
     device: &Device,
 ) -> Result<()> {
     let Some(average) = average else { return Ok(()) };
-    let file = path.join(format!("{}_average.safetensors", network.name()));
+    let file = path.join(average_of(network));
     let fail = |error: belamy_nn::Error| Error::file(&file, error.to_string());
     let mut tensors = weights::read(&file, device)?;
     let mut values = Vec::new();
@@ -263,7 +305,7 @@ fn load_pools(pools: &mut [Pool], path: &Path, device: &Device) -> Result<()> {
     if pools.is_empty() {
         return Ok(());
     }
-    let file = path.join("pools.safetensors");
+    let file = path.join(POOLS);
     let mut tensors = weights::read(&file, device)?;
     for (index, pool) in pools.iter_mut().enumerate() {
         pool.restore(tensors.remove(&pool_name(index)))
@@ -279,7 +321,7 @@ fn take(tensors: &mut BTreeMap<String, Tensor>, name: &str) -> belamy_nn::Result
 
 /// The state of a checkpoint.
 pub fn read_state(path: &Path) -> Result<State> {
-    let file = path.join("state.json");
+    let file = path.join(STATE);
     let text = files::read_text(&file).map_err(|error| Error::file(&file, error.to_string()))?;
     serde_json::from_str(&text)
         .map_err(|error| Error::file(&file, format!("it is damaged: {error}")))
@@ -288,9 +330,12 @@ pub fn read_state(path: &Path) -> Result<State> {
 /// Removes complete checkpoints up to `step`, all but the newest `keep`. Later ones, left by a run that was taken
 /// back, stay until they are overwritten.
 pub fn prune(folder: &Path, step: u64, keep: usize) -> Result<()> {
-    let complete = |step: &u64| files::is_complete(folder.join(folder_name(*step)));
+    let complete = |step: &u64| is_complete(&folder.join(folder_name(*step)));
     let steps: Vec<u64> =
         steps(folder)?.into_iter().filter(|at| *at <= step).filter(complete).collect();
     let mut old = steps.iter().rev().skip(keep.max(1));
     old.try_for_each(|step| files::remove_folder(folder.join(folder_name(*step))))
 }
+
+#[cfg(test)]
+mod tests;

@@ -138,15 +138,35 @@ pub fn is_complete(folder: impl AsRef<Path>) -> bool {
 
 /// Fails, saying which file is missing or has another length, unless the folder was finished and is whole.
 pub fn check_complete(folder: impl AsRef<Path>) -> Result<()> {
-    check(folder.as_ref(), false)
+    check(folder.as_ref(), |_| false)
 }
 
 /// As [`check_complete`], and reads every file to compare its digest, so that a single flipped bit is found.
+///
+/// A marker vouches for what it lists and for nothing else: whoever reads certain files asks [`check_listed`] too.
 pub fn verify(folder: impl AsRef<Path>) -> Result<()> {
-    check(folder.as_ref(), true)
+    check(folder.as_ref(), |_| true)
 }
 
-fn check(folder: &Path, read_all: bool) -> Result<()> {
+/// As [`verify`], but reads the named files only, for those who need no others.
+pub fn verify_some(folder: impl AsRef<Path>, names: &[impl AsRef<str>]) -> Result<()> {
+    check(folder.as_ref(), |file| names.iter().any(|name| name.as_ref() == file))
+}
+
+/// Fails, naming the first that is not, unless all `names` are files that the folder's marker lists.
+pub fn check_listed(folder: impl AsRef<Path>, names: &[impl AsRef<str>]) -> Result<()> {
+    let folder = folder.as_ref();
+    let marker = read_marker(folder)?;
+    match names.iter().find(|name| !marker.files.contains_key(name.as_ref())) {
+        None => Ok(()),
+        Some(name) => {
+            let what = format!("the file `{MARKER}` beside it does not list it");
+            Err(Error::file(folder.join(name.as_ref()), what))
+        }
+    }
+}
+
+fn read_marker(folder: &Path) -> Result<Marker> {
     let path = folder.join(MARKER);
     if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
         return Err(Error::file(&path, "it is not a regular file"));
@@ -167,6 +187,11 @@ fn check(folder: &Path, read_all: bool) -> Result<()> {
         let what = format!("version {} is not known, only {MARKER_VERSION}", marker.version);
         return Err(Error::file(&path, what));
     }
+    Ok(marker)
+}
+
+fn check(folder: &Path, is_read: impl Fn(&str) -> bool) -> Result<()> {
+    let marker = read_marker(folder)?;
     for (name, promised) in &marker.files {
         let path = folder.join(name);
         let fail = |error: io::Error| Error::file(&path, error.to_string());
@@ -184,7 +209,7 @@ fn check(folder: &Path, read_all: bool) -> Result<()> {
             let what = format!("it has {found} bytes, but was saved with {}", promised.bytes);
             return Err(Error::file(&path, what));
         }
-        if read_all && describe(File::open(&path).map_err(fail)?).map_err(fail)? != *promised {
+        if is_read(name) && describe(File::open(&path).map_err(fail)?).map_err(fail)? != *promised {
             return Err(Error::file(&path, "its content is not what was saved (digests differ)"));
         }
     }

@@ -6,7 +6,7 @@
 
 use crate::batches::{Batches, DeviceBatches, TwoBatches, normal_noise};
 use crate::checkpoint;
-use crate::data::synthetic;
+use crate::data::{self, synthetic};
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 use crate::files;
@@ -572,7 +572,9 @@ fn spread_of(data: &Material, seed: u64) -> Result<Option<f64>> {
         return Ok(None);
     }
     let chosen = samples.images.chunks_exact(length).step_by(samples.samples().div_ceil(MOST));
-    Ok(Some(health::spread(&chosen.flatten().copied().collect::<Vec<_>>(), length)?))
+    let mut values = data::reserve(chosen.len() * length)?;
+    chosen.for_each(|sample| values.extend_from_slice(sample));
+    Ok(Some(health::spread(&values, length)?))
 }
 
 /// The classes of `count` samples for which none are asked: 0, 1, .. and again.
@@ -709,7 +711,7 @@ pub fn open_generator(out: &Path, plan: &Plan, device: &Device) -> Result<Pair> 
         );
         return Err(Error::recipe(message));
     }
-    let mut pair = Pair::new(plan.recipe.clone(), plan.seed, DType::F32, device)?;
+    let mut pair = Pair::undrawn(plan.recipe.clone(), plan.seed, device)?;
     open_newest(&mut pair, out)?;
     Ok(pair)
 }

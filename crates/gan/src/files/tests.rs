@@ -121,6 +121,25 @@ fn a_marker_leads_nowhere_else() {
 }
 
 #[test]
+fn a_marker_vouches_only_for_what_it_lists() {
+    let folder = new_folder("unlisted");
+    let target = folder.join("a");
+    write_folder_atomically(&target, |partial| put(partial.join("x"), "1")).unwrap();
+    check_listed(&target, &["x"]).unwrap();
+    // There, and written by nobody who knew of it.
+    put(target.join("y"), "2").unwrap();
+    verify(&target).unwrap();
+    for wanted in [&["y"][..], &["x", "y"]] {
+        let error = check_listed(&target, wanted).unwrap_err();
+        assert!(matches!(&error, Error::File { path, .. } if *path == target.join("y")), "{error}");
+        assert!(error.to_string().contains("does not list it"), "{error}");
+    }
+    put(target.join(MARKER), r#"{"version": 1, "files": {}}"#).unwrap();
+    assert!(check_listed(&target, &["x"]).is_err());
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn a_finished_folder_is_replaced_whole() {
     let folder = new_folder("replace");
     let target = folder.join("a");

@@ -150,7 +150,11 @@ pub fn build(
     dtype: DType,
     seed: u64,
 ) -> Result<(Network, Network)> {
-    let networks = all(system, sizes, device, dtype, seed)?;
+    two(system, all(system, sizes, device, dtype, seed)?)
+}
+
+/// The generator and the discriminator among a system's networks. Fails where there are more.
+pub(crate) fn two(system: System, networks: Vec<Network>) -> Result<(Network, Network)> {
     let count = networks.len();
     match <[Network; 2]>::try_from(networks) {
         Ok([generator, discriminator]) => Ok((generator, discriminator)),
@@ -172,7 +176,7 @@ pub fn all(
     assemble(system, sizes, device, dtype, seed, true)
 }
 
-/// As [`all`], with weights of 0: to be counted and listed, in a fraction of the time.
+/// As [`all`], with weights of 0: to be counted, listed or overwritten, in a fraction of the time.
 pub fn outline(system: System, sizes: &Sizes, device: &Device) -> Result<Vec<Network>> {
     assemble(system, sizes, device, DType::F32, 0, false)
 }

@@ -15,7 +15,7 @@ use belamy_gan::judge::features::Features;
 use belamy_gan::judge::{comparison, lines, points, showers};
 use belamy_gan::recipe::Source;
 use belamy_gan::show::image_shape;
-use belamy_gan::{Pair, checkpoint, judge, run, source};
+use belamy_gan::{Pair, checkpoint, files, judge, run, source};
 use belamy_nn::{Context, weights};
 use belamy_tensor::{Device, Shape, Tensor};
 use card::{Card, Discriminator, Metrics, Real};
@@ -347,12 +347,15 @@ fn discriminator(
     arguments: &Arguments,
 ) -> Result<Option<Discriminator>> {
     let Some(newest) = checkpoint::latest(&run.join("checkpoints"))? else { return Ok(None) };
-    let file = newest.join("discriminator.safetensors");
+    let name = "discriminator.safetensors";
+    let file = newest.join(name);
     let network = &pair.discriminator;
     let input = network.input();
     if !file.exists() || network.is_conditional() || input.elements() != real.sample_elements() {
         return Ok(None);
     }
+    files::verify_some(&newest, &[name])?;
+    files::check_listed(&newest, &[name])?;
     weights::into_network(network, weights::read(&file, pair.device())?)?;
     let taken_for_real = |values: &[f32]| -> Result<(usize, f64)> {
         let elements = input.elements();
