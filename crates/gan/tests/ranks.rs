@@ -7,9 +7,12 @@ use belamy_gan::Recipe;
 use belamy_gan::batches::DeviceBatches;
 use belamy_gan::pair::Pair;
 use belamy_gan::source;
+use belamy_nn::layers::RunningVariance;
+use belamy_nn::network::Builder;
+use belamy_nn::{Context, Initializer};
 use belamy_ranks::{Alone, meet};
-use belamy_tensor::DType;
 use belamy_tensor::communicator::Ranks;
+use belamy_tensor::{DType, Tensor};
 use recipes::{data, small, temporary};
 use std::path::Path;
 use std::sync::Arc;
@@ -122,6 +125,72 @@ fn mnist_dcgan_with_all_that_is_drawn() {
         "watch_gradients=true",
     ];
     ranks_agree_with_one("mnist-dcgan", &settings);
+}
+
+/// `batch_statistics=per-rank`: a rank normalises its samples as if they were the whole batch, and the running statistics
+/// are those of the batch that they are a share of.
+#[test]
+fn a_rank_may_normalise_by_its_own_samples() {
+    let device = belamy_cpu::cpu();
+    let layer = || {
+        let builder = Builder::new("norm", [3], &device, DType::F64, 1);
+        let norm =
+            builder.batch_norm(0.9, 1e-5, RunningVariance::Biased, Initializer::Constant(1.5));
+        norm.unwrap().build()
+    };
+    let values: Vec<f64> = (0..24).map(|index| f64::from(index * index % 17)).collect();
+    let rows = |from: usize, count: usize| {
+        Tensor::from_slice(&values[3 * from..][..3 * count], [count, 3], &device).unwrap()
+    };
+    let trained = |x: &Tensor, rank: Option<&Ranks>| {
+        let network = layer();
+        let mut cx = Context::train(1, 0, 0, &device).unwrap();
+        if let Some(rank) = rank {
+            cx.set_ranks(rank, 0);
+            cx.set_own_statistics(true);
+        }
+        let y = network.forward(x, None, &mut cx).unwrap().to_vec::<f64>().unwrap();
+        let params = network.params().into_iter().filter(|(name, _)| name.contains("running"));
+        let running = params.flat_map(|(_, param)| param.value().to_vec::<f64>().unwrap());
+        (y, running.collect::<Vec<f64>>())
+    };
+    let (_, of_all) = trained(&rows(0, 8), None);
+    let ranks = meet(Arc::new(Alone), 2, Duration::from_secs(60)).unwrap();
+    std::thread::scope(|scope| {
+        for (index, rank) in ranks.iter().enumerate() {
+            let (trained, rows, of_all) = (&trained, &rows, &of_all);
+            scope.spawn(move || {
+                let own = rows(4 * index, 4);
+                let (alone, running_alone) = trained(&own, None);
+                let (y, running) = trained(&own, Some(rank));
+                assert_eq!(y, alone, "rank {index}");
+                assert_ne!(running, running_alone, "rank {index}");
+                for (found, expected) in running.iter().zip(of_all) {
+                    assert!(
+                        (found - expected).abs() <= 1e-14 * expected.abs(),
+                        "{found} {expected}"
+                    );
+                }
+            });
+        }
+    });
+}
+
+/// Ranks that normalise by their own samples keep the same weights, and train to others than ranks that share statistics.
+#[test]
+fn dcgan64_by_statistics_of_each_rank() {
+    let mut recipe = small("dcgan64");
+    recipe.batch = 8;
+    let folder = temporary("ranks-own-statistics");
+    let path = data(&recipe, &folder.join("data"));
+    let shared = on_ranks(&recipe, path.as_deref(), 2);
+    recipe.set("batch_statistics=per-rank").unwrap();
+    let own = on_ranks(&recipe, path.as_deref(), 2);
+    assert!(own[0] == own[1], "rank 1 has weights of its own");
+    assert!(own[0] == on_ranks(&recipe, path.as_deref(), 2)[0], "another result the second time");
+    let apart = own[0].iter().zip(&shared[0]).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(apart > 1e-6, "statistics make no difference: {apart:e}");
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

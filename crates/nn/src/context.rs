@@ -35,6 +35,7 @@ pub struct Context {
 struct Share {
     ranks: Ranks,
     step: u32,
+    own_statistics: bool,
 }
 
 impl Context {
@@ -84,7 +85,19 @@ impl Context {
     /// Says that the pass is of a training step's batch that several ranks share: each one's samples are as many, in the
     /// order of the ranks, and what looks at a batch as a whole looks at all of them.
     pub fn set_ranks(&mut self, ranks: &Ranks, step: u32) {
-        self.share = Some(Share { ranks: ranks.clone(), step });
+        self.share = Some(Share { ranks: ranks.clone(), step, own_statistics: false });
+    }
+
+    /// Says, after [`Context::set_ranks`], whether batch norm normalises each rank's samples by themselves.
+    pub fn set_own_statistics(&mut self, own: bool) {
+        if let Some(share) = &mut self.share {
+            share.own_statistics = own;
+        }
+    }
+
+    /// Whether batch norm normalises each rank's samples by themselves, as if they were the whole batch.
+    pub fn own_statistics(&self) -> bool {
+        self.share.as_ref().is_some_and(|share| share.own_statistics)
     }
 
     /// The ranks that share the batch, if there are several and the pass is a training step's.
@@ -96,7 +109,7 @@ impl Context {
     /// The counter for the samples of one of a batch's [`Context::pieces`], `length` of them here: where each piece is drawn
     /// by itself, it does not matter how many ranks share it.
     pub fn counter_of_piece(&self, piece: usize, length: usize) -> Result<Tensor> {
-        let Some(Share { ranks, step }) = &self.share else { return Ok(self.counter.clone()) };
+        let Some(Share { ranks, step, .. }) = &self.share else { return Ok(self.counter.clone()) };
         let first = (piece * ranks.size() + ranks.rank()) * length;
         random::counter(*step, first as u32, self.counter.device())
     }

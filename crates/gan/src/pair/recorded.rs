@@ -4,6 +4,7 @@ use super::{Measures, Pair};
 use crate::batches::Batches;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
+use crate::recipe::BatchStatistics;
 use belamy_nn::Context;
 use belamy_nn::average::Average;
 use belamy_nn::optimizer::Optimizer;
@@ -257,6 +258,7 @@ impl Pair {
         let mut context = Context::at(self.seed, &counter);
         if let Some(ranks) = &self.ranks {
             context.set_ranks(ranks, self.step as u32);
+            context.set_own_statistics(self.recipe.batch_statistics == BatchStatistics::PerRank);
         }
         self.counter = Some((self.step, counter));
         Ok(context)

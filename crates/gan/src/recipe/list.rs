@@ -1,6 +1,6 @@
 //! The recipes, each with every constant of its source.
 
-use super::{GeneratorUpdate, Passes, Recipe, Source, Terms};
+use super::{BatchStatistics, GeneratorUpdate, Passes, Recipe, Source, Terms};
 use crate::adversarial::Objective;
 use crate::data::ValueRange;
 use crate::data::showers::ENERGIES;
@@ -193,6 +193,7 @@ fn sine() -> Recipe {
         steps: 5_000,
         discriminator_steps: 1,
         passes: Passes::Separate,
+        batch_statistics: BatchStatistics::Synchronised,
         generator_update: GeneratorUpdate::Simultaneous,
         generator_loss: GeneratorLoss::NonSaturating,
         loss_convention: LossConvention::Mean,
@@ -338,7 +339,7 @@ fn showers() -> Recipe {
         samples: 30_000,
         range: ValueRange::Unit,
         latent: 64,
-        generator_width: 128,
+        generator_width: 64,
         discriminator_width: 256,
         classes: ENERGIES,
         batch: 128,

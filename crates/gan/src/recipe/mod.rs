@@ -100,6 +100,17 @@ pub enum Passes {
     Joined,
 }
 
+/// What batch norm takes for the batch where several ranks share one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BatchStatistics {
+    /// The samples of all ranks: N ranks train as one does.
+    #[default]
+    Synchronised,
+    /// Each rank's own samples: nothing is waited for on the way back, and the result depends on the number of ranks.
+    PerRank,
+}
+
 /// When the generator is moved, and on which samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -159,6 +170,9 @@ pub struct Recipe {
     pub discriminator_steps: usize,
     /// How the discriminator sees real and fake batches.
     pub passes: Passes,
+    /// What batch norm takes for the batch where several ranks share one.
+    #[serde(default)]
+    pub batch_statistics: BatchStatistics,
     /// When and on what the generator is moved.
     pub generator_update: GeneratorUpdate,
     /// What the generator minimises.

@@ -5,7 +5,7 @@ use crate::initializer::{Fans, Initializer};
 use crate::onnx::{Attribute, Graph, Value};
 use crate::{Context, Layer, Param};
 use belamy_tensor::ops::norm;
-use belamy_tensor::ops::norm_over_ranks::batch_norm_over_ranks;
+use belamy_tensor::ops::norm_over_ranks::{batch_norm_over_ranks, statistics_over_ranks};
 use belamy_tensor::{Error, Result, Shape, Tensor};
 
 /// Which variance the running average takes.
@@ -20,7 +20,9 @@ pub enum RunningVariance {
 /// Batch normalisation over all axes but the last (Ioffe and Szegedy, 2015).
 ///
 /// Training takes the batch's statistics (each part's own, where [`Context::parts`] says that it has several; those of all
-/// ranks that share the batch, where [`Context::ranks`] says that there are any) and moves the running ones: `running = decay · running + (1 − decay) · batch`. Evaluation takes the running ones.
+/// ranks that share the batch, where [`Context::ranks`] says that there are any and [`Context::own_statistics`] does not
+/// keep each to its own) and moves the running ones, by what all ranks saw: `running = decay · running + (1 − decay) ·
+/// batch`. Evaluation takes the running ones.
 #[derive(Debug)]
 pub struct BatchNorm {
     gamma: Param,
@@ -87,12 +89,15 @@ impl BatchNorm {
             return if slope == 1.0 { Ok(y) } else { y.leaky_relu(slope) };
         }
         let (epsilon, parts) = (self.epsilon, cx.parts());
+        let by_itself =
+            || norm::batch_norm_leaky_relu(x, Some(&gamma), Some(&beta), epsilon, slope, parts);
         let (y, statistics) = match cx.ranks() {
-            Some(ranks) => batch_norm_over_ranks(x, &gamma, &beta, epsilon, slope, parts, ranks)?,
-            None => {
-                let (gamma, beta) = (Some(&gamma), Some(&beta));
-                norm::batch_norm_leaky_relu(x, gamma, beta, epsilon, slope, parts)?
+            Some(ranks) if cx.own_statistics() => {
+                let (y, own) = by_itself()?;
+                (y, statistics_over_ranks(&own, ranks)?)
             }
+            Some(ranks) => batch_norm_over_ranks(x, &gamma, &beta, epsilon, slope, parts, ranks)?,
+            None => by_itself()?,
         };
         let unbiased = self.variance == RunningVariance::Unbiased;
         let (mean, variance) = norm::running_statistics(

@@ -178,6 +178,16 @@ pub fn batch_norm_over_ranks(
     Ok((y, Statistics { mean, variance, count: rows * ranks.size() }))
 }
 
+/// The statistics of all ranks' batches together from those of each rank's: for running statistics, which are to be the
+/// same everywhere, of batches that every rank has normalised by its own. Fails when a rank has left.
+///
+/// Exact: the variance of all is the mean of the ranks' and the spread of their means (Chan et al., 1979).
+#[track_caller]
+pub fn statistics_over_ranks(own: &Statistics, ranks: &Ranks) -> Result<Statistics> {
+    let (mean, variance) = together(&own.mean, &own.variance, ranks)?;
+    Ok(Statistics { mean, variance, count: own.count * ranks.size() })
+}
+
 /// The mean and the variance of all ranks' numbers from those of each rank's, `[G, C]`.
 fn together(mean: &Tensor, variance: &Tensor, ranks: &Ranks) -> Result<(Tensor, Tensor)> {
     let mut mine = mean.to_f64()?;
