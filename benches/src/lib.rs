@@ -10,6 +10,7 @@
 //! | [`clock`] | repeats and their median and spread |
 //! | [`ceilings`] | what the machine can do at best |
 //! | [`measure`] | one launch, or one step, on one device: right first, timed second |
+//! | [`scaling`] | steps that several ranks share, and a model of many |
 //! | [`session`] | all of it within a number of seconds |
 //! | [`roofline`] | the plot, as SVG and PNG |
 //!
@@ -21,6 +22,7 @@ pub mod describe;
 pub mod judge;
 pub mod measure;
 pub mod roofline;
+pub mod scaling;
 pub mod session;
 pub mod trace;
 pub mod training;

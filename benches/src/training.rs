@@ -6,6 +6,7 @@ use belamy_gan::data::{Dataset, ValueRange};
 use belamy_gan::pair::Measures;
 use belamy_gan::recipe::Source;
 use belamy_gan::{Recipe, Result, Trainer, trainer};
+use belamy_tensor::communicator::Ranks;
 use belamy_tensor::philox::{Draws, uniform};
 use belamy_tensor::{DType, Device};
 use std::fmt;
@@ -33,8 +34,16 @@ impl Training {
     /// Fresh networks, and two batches of uniform noise as the data set, with labels where the recipe has classes. A
     /// generator that is first trained alone is past that.
     pub fn new(recipe: &Recipe, device: &Device) -> Result<Training> {
+        Training::among(recipe, device, None)
+    }
+
+    /// As [`Training::new`], with batches that some ranks share.
+    pub fn among(recipe: &Recipe, device: &Device, ranks: Option<&Ranks>) -> Result<Training> {
         let recipe = &Recipe { pretraining_steps: 0, ..recipe.clone() };
-        let trainer = trainer::new(recipe.clone(), SEED, DType::F32, device)?;
+        let mut trainer = trainer::new(recipe.clone(), SEED, DType::F32, device)?;
+        if let Some(ranks) = ranks {
+            trainer.share(ranks)?;
+        }
         let batches: Box<dyn Batches> = match recipe.source {
             source if source.is_two() => {
                 let [first, second] = recipe.two_shapes();
@@ -50,7 +59,8 @@ impl Training {
                     _ => Some(made_up(recipe, discriminator.input().dims())?),
                 };
                 let data = data.as_ref();
-                Box::new(DeviceBatches::new(recipe, data, discriminator, DType::F32, device)?)
+                let batches = DeviceBatches::new(recipe, data, discriminator, DType::F32, device)?;
+                Box::new(batches.shared_by(ranks.map_or(1, |ranks| ranks.size())))
             }
         };
         Ok(Training { trainer, batches, measures: None })

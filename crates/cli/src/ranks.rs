@@ -32,6 +32,16 @@ impl Job {
         self.processes.index() == 0
     }
 
+    /// A rank for this process among the first `count`; `None` where it is not one of them.
+    pub(crate) fn first(&self, count: usize) -> Result<Option<Ranks>> {
+        if self.processes.index() >= count {
+            return Ok(None);
+        }
+        let mut ranks = meet(self.processes.first(count), count, self.deadline)
+            .map_err(|error| Failure::new(error.to_string()))?;
+        Ok(ranks.pop())
+    }
+
     /// This process's ranks of so many.
     pub(crate) fn ranks(&self, shards: usize) -> Result<Vec<Ranks>> {
         meet(Arc::clone(&self.processes), shards, self.deadline)

@@ -84,6 +84,39 @@ fn an_op_of_several_kernels_names_them_all() {
     assert!(!kernels.contains(&"conv2d"), "{kernels:?}");
 }
 
+/// Of a job of one process there is a line that was measured; the model begins with it, and loses with every doubling.
+#[test]
+fn scaling_begins_with_what_was_measured() {
+    let words = "bench scaling sine --batch 16 --steps 3 --threads 1";
+    let report: Value = serde_json::from_str(&succeeds(&format!("{words} --json"))).unwrap();
+    let lines = report["lines"].as_array().unwrap();
+    let number = |line: &Value, name: &str| line[name].as_f64().unwrap();
+    assert_eq!((&lines[0]["source"], number(&lines[0], "processes")), (&"measured".into(), 1.0));
+    assert!(number(&lines[0], "ms") > 0.0);
+    for (scaling, most) in [("weak", 1024.0), ("strong", 16.0)] {
+        let of =
+            lines.iter().filter(|line| line["source"] == "model" && line["scaling"] == scaling);
+        let of: Vec<&Value> = of.collect();
+        assert!((number(of[0], "ms") - number(&lines[0], "ms")).abs() < 1e-6, "{scaling}");
+        assert_eq!(number(of.last().unwrap(), "processes"), most);
+        let falls = |pair: &[&Value]| number(pair[1], "efficiency") < number(pair[0], "efficiency");
+        assert!(of.windows(2).all(falls), "{scaling}: {report}");
+    }
+    assert!(number(&report["model"], "bytes") > 0.0 && number(&report["model"], "calls") >= 2.0);
+    let csv = succeeds(&format!("{words} --csv"));
+    assert!(csv.starts_with("source,scaling,processes,batch,ms,"), "{csv}");
+    assert_eq!(csv.lines().count(), 1 + lines.len());
+    assert!(succeeds(words).contains("model: "));
+    for (more, named) in [
+        ("--overlap 1.5", "--overlap 1.5"),
+        ("--latency nan", "--latency"),
+        ("--bandwidth 0", "--bandwidth"),
+        ("--steps 0", "--steps 0"),
+    ] {
+        fails(&format!("bench scaling sine {more}"), 2, &[named]);
+    }
+}
+
 #[test]
 fn mistakes_are_explained() {
     fails("bench conv2", 2, &["no op \"conv2\"", "did you mean conv2d?"]);

@@ -154,6 +154,27 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// Steps of one, two and all three processes are timed, and process 0 alone speaks.
+#[test]
+fn scaling_is_measured_among_the_first_processes() {
+    if !can_run("scaling_is_measured_among_the_first_processes") {
+        return;
+    }
+    let job = start(3, "bench scaling mnist-mlp --batch 6 --steps 2 --json");
+    let output = job.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let lines = report["lines"].as_array().unwrap().iter();
+    let measured = lines.filter(|line| line["source"] == "measured").map(|line| {
+        let number = |name: &str| line[name].as_u64().or(line[name].as_f64().map(|x| x as u64));
+        (line["scaling"].as_str().unwrap(), number("processes").unwrap(), number("batch").unwrap())
+    });
+    let expected =
+        [("weak", 1, 6), ("weak", 2, 6), ("weak", 3, 6), ("strong", 2, 3), ("strong", 3, 2)];
+    assert_eq!(measured.collect::<Vec<_>>(), expected);
+    assert!(report["job"]["bandwidth"].as_f64().unwrap() > 0.0);
+}
+
 #[test]
 fn a_killed_process_ends_the_job() {
     if !can_run("a_killed_process_ends_the_job") {

@@ -217,8 +217,7 @@ impl Meeting {
                 "ranks {first} and {other} make different calls: they have parted"
             ));
         }
-        let heading: Vec<u8> =
-            [number, call.0, call.1 as u64].iter().flat_map(|word| word.to_le_bytes()).collect();
+        let heading = heading(number, call);
         match brought[0] {
             Brought::Bytes(_) => {
                 let bytes = brought.into_iter().filter_map(|one| match one {
@@ -232,22 +231,48 @@ impl Meeting {
                     Brought::F32(numbers) => Some(numbers),
                     _ => None,
                 });
-                self.summed(&heading, numbers.collect()).map(Taken::F32)
+                self.sum(&heading, numbers.collect()).map(Taken::F32)
             }
             Brought::F64(_) => {
                 let numbers = brought.into_iter().filter_map(|one| match one {
                     Brought::F64(numbers) => Some(numbers),
                     _ => None,
                 });
-                self.summed(&heading, numbers.collect()).map(Taken::F64)
+                self.sum(&heading, numbers.collect()).map(Taken::F64)
             }
         }
     }
 
-    /// Exchanges messages that begin with the heading of this call, and finds that all others' do too.
+    /// A call of a process whose only rank this is: nobody is waited for in here, and nothing is copied.
+    fn call_alone(
+        &self,
+        call: (u64, usize),
+        work: impl FnOnce(&[u8]) -> Result<(), String>,
+    ) -> Result<()> {
+        let number = {
+            let state = self.state();
+            if let Some(why) = &state.over {
+                return Err(Error::ranks(why.clone()));
+            }
+            state.calls
+        };
+        let worked = work(&heading(number, call));
+        let mut state = self.state();
+        state.calls += 1;
+        worked.map_err(|why| {
+            self.end(&mut state, &why);
+            Error::ranks(why)
+        })
+    }
+
+    /// Exchanges messages that begin with the heading of this call, and finds that all others' do too. What is sent to this
+    /// process itself is nothing.
     fn exchange(&self, heading: &[u8], to: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, String> {
         let from = self.processes.exchange(to)?;
-        match from.iter().position(|message| !message.starts_with(heading)) {
+        let own = self.processes.index();
+        let parted =
+            |(process, message): (usize, &Vec<u8>)| process != own && !message.starts_with(heading);
+        match from.iter().enumerate().position(parted) {
             Some(process) => {
                 let rank = process * self.ranks;
                 Err(format!("rank {rank} makes another call than this one: it has parted"))
@@ -265,9 +290,14 @@ impl Meeting {
             packed.extend((bytes.len() as u64).to_le_bytes());
             packed.extend(bytes);
         }
-        let from = self.exchange(heading, vec![packed; self.processes.count()])?;
+        let from = self.exchange(heading, self.to_others(packed))?;
         let mut all = Vec::new();
-        for mut packed in from.iter().map(|message| &message[heading.len()..]) {
+        for (process, message) in from.iter().enumerate() {
+            if process == self.processes.index() {
+                all.extend(mine.iter().cloned());
+                continue;
+            }
+            let mut packed = &message[heading.len()..];
             while let Some((length, rest)) = packed.split_first_chunk::<8>() {
                 let length = u64::from_le_bytes(*length) as usize;
                 let Some((bytes, rest)) = rest.split_at_checked(length) else {
@@ -280,59 +310,100 @@ impl Meeting {
         Ok(all)
     }
 
-    fn summed<E: Pod + std::ops::AddAssign>(
+    /// The same message for every other process, and nothing for this one.
+    fn to_others(&self, message: Vec<u8>) -> Vec<Vec<u8>> {
+        let own = self.processes.index();
+        let last = (0..self.processes.count()).rfind(|process| *process != own);
+        let mut message = Some(message);
+        let one = |process: usize| match process {
+            process if process == own => Some(Vec::new()),
+            process if Some(process) == last => message.take(),
+            _ => message.clone(),
+        };
+        (0..self.processes.count()).filter_map(one).collect()
+    }
+
+    /// The sum over the ranks of all processes of what the ranks of this one bring.
+    fn sum<E: Pod + std::ops::AddAssign>(
         &self,
         heading: &[u8],
         mut mine: Vec<Vec<E>>,
     ) -> Result<Vec<E>, String> {
-        let processes = self.processes.count();
-        if processes == 1 {
+        if self.processes.count() == 1 {
             sum_by_rank(&mut mine);
-            return Ok(mine.swap_remove(0));
+        } else {
+            let mut own: Vec<&mut [E]> = mine.iter_mut().map(|own| &mut own[..]).collect();
+            self.sum_over_processes(heading, &mut own)?;
+        }
+        Ok(mine.swap_remove(0))
+    }
+
+    /// Puts the sum over the ranks of all processes in the place of the first of this one's.
+    fn sum_over_processes<E: Pod + std::ops::AddAssign>(
+        &self,
+        heading: &[u8],
+        mine: &mut [&mut [E]],
+    ) -> Result<(), String> {
+        let (processes, own) = (self.processes.count(), self.processes.index());
+        if processes == 1 {
+            return Ok(());
         }
         let length = mine[0].len();
         let piece =
             |process: usize| length * process / processes..length * (process + 1) / processes;
         let message = |numbers: &[&[E]]| {
-            let mut message = Vec::with_capacity(heading.len() + size_of_val(&mine[0][..]));
+            let bytes: usize = numbers.iter().map(|own| size_of_val(*own)).sum();
+            let mut message = Vec::with_capacity(heading.len() + bytes);
             message.extend(heading);
             numbers.iter().for_each(|own| message.extend(bytemuck::cast_slice::<E, u8>(own)));
             message
         };
-        let to = (0..processes)
-            .map(|process| {
-                let pieces: Vec<&[E]> = mine.iter().map(|own| &own[piece(process)]).collect();
-                message(&pieces)
-            })
-            .collect();
-        let from = self.exchange(heading, to)?;
-        let own = piece(self.processes.index()).len();
+        let pieces = |process: usize| mine.iter().map(move |own| &own[piece(process)]);
+        let to = |process: usize| match process == own {
+            true => Vec::new(),
+            false => message(&pieces(process).collect::<Vec<_>>()),
+        };
+        let from = self.exchange(heading, (0..processes).map(to).collect())?;
+        let length_here = piece(own).len();
         let mut ranks = Vec::with_capacity(processes * self.ranks);
-        for message in &from {
+        for (process, message) in from.iter().enumerate() {
+            if process == own {
+                ranks.extend(pieces(own).map(<[E]>::to_vec));
+                continue;
+            }
             let numbers = &message[heading.len()..];
-            if numbers.len() != own * self.ranks * size_of::<E>() {
+            if numbers.len() != length_here * self.ranks * size_of::<E>() {
                 return Err("a message of another rank is cut short".to_owned());
             }
             for rank in 0..self.ranks {
-                let bytes = own * size_of::<E>();
-                let mut values = vec![E::zeroed(); own];
+                let bytes = length_here * size_of::<E>();
+                let mut values = vec![E::zeroed(); length_here];
                 bytemuck::cast_slice_mut(&mut values)
                     .copy_from_slice(&numbers[rank * bytes..][..bytes]);
                 ranks.push(values);
             }
         }
         sum_by_rank(&mut ranks);
-        let from = self.exchange(heading, vec![message(&[&ranks[0]]); processes])?;
-        let mut all = mine.swap_remove(0);
+        let from = self.exchange(heading, self.to_others(message(&[&ranks[0]])))?;
         for (process, message) in from.iter().enumerate() {
-            let sums: &mut [u8] = bytemuck::cast_slice_mut(&mut all[piece(process)]);
+            let sums = &mut mine[0][piece(process)];
+            if process == own {
+                sums.copy_from_slice(&ranks[0]);
+                continue;
+            }
+            let sums: &mut [u8] = bytemuck::cast_slice_mut(sums);
             if message.len() - heading.len() != sums.len() {
                 return Err("a sum of another rank is cut short".to_owned());
             }
             sums.copy_from_slice(&message[heading.len()..]);
         }
-        Ok(all)
+        Ok(())
     }
+}
+
+/// What the messages of a call begin with.
+fn heading(number: u64, call: (u64, usize)) -> Vec<u8> {
+    [number, call.0, call.1 as u64].iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
 impl Communicator for Member {
@@ -352,6 +423,17 @@ impl Communicator for Member {
     }
 
     fn all_reduce_sum(&self, numbers: Numbers<'_>) -> Result<()> {
+        let meeting = &self.meeting;
+        if meeting.ranks == 1 {
+            return match numbers {
+                Numbers::F32(values) => meeting.call_alone((1, values.len()), |heading| {
+                    meeting.sum_over_processes(heading, &mut [values])
+                }),
+                Numbers::F64(values) => meeting.call_alone((2, values.len()), |heading| {
+                    meeting.sum_over_processes(heading, &mut [values])
+                }),
+            };
+        }
         let brought = match &numbers {
             Numbers::F32(values) => Brought::F32(values.to_vec()),
             Numbers::F64(values) => Brought::F64(values.to_vec()),

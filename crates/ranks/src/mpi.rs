@@ -30,14 +30,15 @@ struct World {
 // SAFETY: MPI was begun with MPI_THREAD_SERIALIZED or more, and the mutex around it lets one thread call it at a time.
 unsafe impl Send for World {}
 
-/// The processes of an MPI job.
+/// The processes of an MPI job, or the first of them.
+#[derive(Clone)]
 pub struct Mpi {
     index: usize,
     count: usize,
     deadline: Duration,
-    world: Mutex<World>,
+    world: Arc<Mutex<World>>,
     /// Somebody wants the job to end while another thread is calling MPI.
-    ending: AtomicBool,
+    ending: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Mpi {
@@ -59,8 +60,8 @@ impl Mpi {
         }
         let communicator = universe.world();
         let (index, count) = (communicator.rank() as usize, communicator.size() as usize);
-        let world = Mutex::new(World { communicator, _universe: universe });
-        Ok(Arc::new(Mpi { index, count, deadline, world, ending: AtomicBool::new(false) }))
+        let world = Arc::new(Mutex::new(World { communicator, _universe: universe }));
+        Ok(Arc::new(Mpi { index, count, deadline, world, ending: Arc::default() }))
     }
 
     /// Ends the job if another thread has asked for that.
@@ -163,5 +164,9 @@ impl Processes for Mpi {
             }
         }
         std::process::abort();
+    }
+
+    fn first(&self, count: usize) -> Arc<dyn Processes> {
+        Arc::new(Mpi { count: count.min(self.count), ..self.clone() })
     }
 }

@@ -1,6 +1,7 @@
 //! What a set of processes is.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// Processes that train one network together, seen from one of them.
 pub trait Processes: fmt::Debug + Send + Sync {
@@ -16,6 +17,9 @@ pub trait Processes: fmt::Debug + Send + Sync {
 
     /// Ends all of them, because this one cannot go on.
     fn abort(&self, why: &str);
+
+    /// The first `count` of them by themselves, of whom this must be one; the others make no calls meanwhile.
+    fn first(&self, count: usize) -> Arc<dyn Processes>;
 }
 
 /// Whether something that starts MPI jobs has started this process, as part of a job of several.
@@ -44,4 +48,8 @@ impl Processes for Alone {
     }
 
     fn abort(&self, _why: &str) {}
+
+    fn first(&self, _count: usize) -> Arc<dyn Processes> {
+        Arc::new(Alone)
+    }
 }

@@ -53,6 +53,10 @@ impl Processes for Pretended {
     }
 
     fn abort(&self, _why: &str) {}
+
+    fn first(&self, _count: usize) -> Arc<dyn Processes> {
+        Arc::new(Alone)
+    }
 }
 
 /// What each of `ranks` ranks in `processes` processes returns, by rank.

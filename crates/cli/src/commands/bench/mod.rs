@@ -1,5 +1,6 @@
 //! `belamy bench`: what kernels and whole steps take on this machine's devices, and what its ceilings are.
 
+mod scaling;
 pub(crate) mod table;
 
 use crate::device;
@@ -24,7 +25,10 @@ use std::path::{Path, PathBuf};
 #[command(
     after_help = "Examples:\n  belamy bench all --md\n  belamy bench conv2d --recipe dcgan64 --device cpu\n  belamy bench step --seconds 60 --plot roofline.svg\n\nEvery kernel is timed at every shape that a recipe's training step launches, with that step's numbers, after its\nresult was compared with the oracle's; what is wrong has no time. share is the least time that the ceilings,\nmeasured in the same run, allow, over the median; benches/README.md explains each column."
 )]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    of: Option<Of>,
     /// Ops, kernels or families of kernels; step for whole steps, kernels for every kernel; all, or nothing, for both.
     #[arg(value_name = "OP|step|kernels|all")]
     what: Vec<String>,
@@ -61,6 +65,11 @@ pub(crate) struct Arguments {
     plot: Vec<PathBuf>,
 }
 
+#[derive(clap::Subcommand)]
+enum Of {
+    Scaling(scaling::Arguments),
+}
+
 /// Devices that are looked for when none is named.
 const DEVICES: [&str; 3] = ["cpu", "webgpu", "cuda"];
 
@@ -85,6 +94,9 @@ pub(crate) struct Skipped {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(Of::Scaling(arguments)) = &arguments.of {
+        return scaling::run(arguments);
+    }
     let (steps, kernels) = chosen(&arguments.what)?;
     let recipes = recipes(&arguments.recipe, arguments.batch)?;
     if !(arguments.seconds > 0.0 && arguments.seconds <= MOST_SECONDS) {
@@ -127,7 +139,7 @@ fn chosen(what: &[String]) -> Result<(bool, Kernels)> {
     if has("kernels") {
         return Ok((has("step"), Kernels::All));
     }
-    let mut known: BTreeSet<&str> = BTreeSet::from(["step", "kernels", "all"]);
+    let mut known: BTreeSet<&str> = BTreeSet::from(["step", "kernels", "all", "scaling"]);
     known.extend(KernelId::ALL.iter().flat_map(|kernel| [kernel.name(), kernel.family()]));
     known.extend(UnaryFunction::ALL.iter().map(|function| function.name()));
     known.extend(BinaryFunction::ALL.iter().map(|function| function.name()));
