@@ -120,6 +120,9 @@ fn scaling_begins_with_what_was_measured() {
 #[test]
 fn mistakes_are_explained() {
     fails("bench conv2", 2, &["no op \"conv2\"", "did you mean conv2d?"]);
+    fails("bench scalin", 2, &["scaling"]);
+    // A command of its own, and no kernel.
+    fails("bench step scaling", 2, &["no op \"scaling\""]);
     fails("bench stpe", 2, &["did you mean step?"]);
     fails("bench --recipe dcgan", 2, &["dcgan"]);
     fails("bench --recipe sine --batch 0", 2, &["batch"]);

@@ -1,7 +1,7 @@
 //! Exponential functions of many f32 at once.
 //!
-//! Computed in f64 and rounded once, so that all but a few in a billion results are the f32 nearest to the exact value.
-//! The C library's functions are as exact, but take one number a call; these are plain arithmetic without a branch, which
+//! Computed in f64 and rounded once: of the test's 660,000 arguments at most one in a hundred thousand gives another f32 than
+//! the C library's f64 rounded, and then its neighbour. The C library takes one number a call; these are plain arithmetic without a branch, which
 //! compiles to vector instructions (no multiplication is fused with an addition: every instruction set gives the same
 //! bits). In f64, where the last bit counts, the C library is used.
 //!
@@ -35,7 +35,7 @@ const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
 /// Added to a number below 2⁵¹ it leaves the nearest whole number in the low bits.
 const WHOLE: f64 = 6_755_399_441_055_744.0;
 
-/// eʳ − 1 and 2ᵏ, for x in ±700: their sum of products is e to the x.
+/// eʳ − 1 and 2ᵏ, for x in ±700: 2ᵏ (eʳ − 1) + 2ᵏ is e to the x.
 #[inline(always)]
 fn reduced(x: f64) -> (f64, f64) {
     let shifted = x * std::f64::consts::LOG2_E + WHOLE;

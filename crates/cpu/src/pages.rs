@@ -2,7 +2,7 @@
 //!
 //! A training step goes through hundreds of megabytes; with pages of 4 KiB the processor walks the page table again and
 //! again, on virtual machines twice each time. Linux uses pages of 2 MiB where it is asked to (`madvise`), if its setting
-//! `transparent_hugepage` allows that. A step of DCGAN-64 takes 6 to 9 % less by them; nothing else depends on them.
+//! `transparent_hugepage` allows that. A step of DCGAN-64 took 6 and 9.5 % less by them (benches/results/2026-11-29).
 
 /// The size of a large page, and the least buffer for which some are asked for.
 #[cfg(target_os = "linux")]

@@ -139,7 +139,7 @@ fn chosen(what: &[String]) -> Result<(bool, Kernels)> {
     if has("kernels") {
         return Ok((has("step"), Kernels::All));
     }
-    let mut known: BTreeSet<&str> = BTreeSet::from(["step", "kernels", "all", "scaling"]);
+    let mut known: BTreeSet<&str> = BTreeSet::from(["step", "kernels", "all"]);
     known.extend(KernelId::ALL.iter().flat_map(|kernel| [kernel.name(), kernel.family()]));
     known.extend(UnaryFunction::ALL.iter().map(|function| function.name()));
     known.extend(BinaryFunction::ALL.iter().map(|function| function.name()));
@@ -153,7 +153,8 @@ fn chosen(what: &[String]) -> Result<(bool, Kernels)> {
         // An op that is made of several kernels: those that its cases run.
         let of_op: Vec<_> = cases.iter().filter(|case| case.op == name).collect();
         if of_op.is_empty() {
-            let all = known.iter().copied().chain(cases.iter().map(|case| case.op));
+            let all =
+                known.iter().copied().chain(cases.iter().map(|case| case.op)).chain(["scaling"]);
             let all: Vec<&str> = BTreeSet::from_iter(all).into_iter().collect();
             let message = format!("there is no op {name:?}; {}", suggestion(name, all));
             return Err(Failure::usage(message));
