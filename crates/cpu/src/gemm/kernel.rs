@@ -16,10 +16,24 @@ pub(super) const PANELS_IN_L2: usize = 16;
 
 /// Computes a micro-tile: `rows` rows (at most mr) of nr columns of C.
 ///
-/// Arguments: panel of A `[k][mr]` (or `[mr][RUN]`, see [`Layout`]), panel of B `[k][nr]`, the rows of C, the tile's first column
-/// in them, and whether to add to C or to overwrite it. Panics unless the panels hold the same
-/// number of whole k and each row has the columns.
-pub(super) type MicroTile<E> = fn(&[E], &[E], &mut [&mut [E]], usize, bool);
+/// Arguments: panel of A `[k][mr]` (or `[mr][RUN]`, see [`Layout`]), panel of B `[k][nr]`, what to ask for meanwhile (a
+/// cache line at each k, from its first on), the rows of C, the tile's first column in them, and whether to add to C or
+/// to overwrite it. Panics unless the panels hold the same number of whole k and each row has the columns.
+pub(super) type MicroTile<E> = fn(&[E], &[E], &[E], &mut [&mut [E]], usize, bool);
+
+/// Packed blocks of both sides.
+pub(crate) struct Packed<'a, E> {
+    /// Their k, at most [`DEPTH_BLOCK`](super::DEPTH_BLOCK).
+    pub(crate) depth: usize,
+    /// How `a` lies in memory.
+    pub(crate) layout: Layout,
+    /// `[panel][depth][mr]` or `[lane][RUN]`.
+    pub(crate) a: &'a [E],
+    /// `[panel][depth][nr]`.
+    pub(crate) b: &'a [E],
+    /// What is read next and lies further away than L2; without it, the panels of A do.
+    pub(crate) then: Option<&'a [E]>,
+}
 
 /// What becomes of packed operands before they are multiplied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,18 +74,19 @@ pub(crate) struct Kernel<E: 'static> {
 }
 
 impl<E: GemmElement> Kernel<E> {
-    /// Multiplies packed blocks: `a` `[panel][depth][mr]` or `[lane][RUN]`, `b`
-    /// `[panel][depth][nr]`, into the rows of C, whose number and length say how much of the last
-    /// panels is real.
+    /// Multiplies packed blocks into the rows of C, from column `start` on: as many columns as `b` has panels for, or
+    /// as there are. The number and the length of the rows say how much of the last panels is real.
+    ///
+    /// What is needed next is asked for while it is not: of the next panel of B a share with each tile, so that it is in
+    /// L2 when its turn comes. (2048³ on two threads of a processor with 2 MiB of L2 and a slow L3: 270 to 330 GFLOP/s.)
     pub(crate) fn block(
         &self,
-        depth: usize,
-        layout: Layout,
-        a: &[E],
-        b: &[E],
+        packed: &Packed<'_, E>,
         c: &mut [&mut [E]],
+        start: usize,
         accumulate: bool,
     ) {
+        let &Packed { depth, layout, a, b, then } = packed;
         let columns = c.first().map_or(0, |row| row.len());
         let (size_a, tile) = match layout {
             Layout::Panels => (depth * self.mr, self.tile),
@@ -80,13 +95,20 @@ impl<E: GemmElement> Kernel<E> {
         let size_b = depth * self.nr;
         let groups = c.chunks_mut(PANELS_IN_L2 * self.mr).zip(a.chunks(PANELS_IN_L2 * size_a));
         for (c, a) in groups {
-            for (index, b) in b.chunks_exact(size_b).enumerate() {
-                let first = index * self.nr;
-                for (c, a) in c.chunks_mut(self.mr).zip(a.chunks(size_a)) {
-                    if first + self.nr <= columns {
-                        tile(a, b, c, first, accumulate);
+            let share = size_b.div_ceil(c.len().div_ceil(self.mr));
+            for (index, panel) in b.chunks_exact(size_b).enumerate() {
+                let first = start + index * self.nr;
+                let next = b.get((index + 1) * size_b..).filter(|next| !next.is_empty()).or(then);
+                for (number, (c, own)) in c.chunks_mut(self.mr).zip(a.chunks(size_a)).enumerate() {
+                    let ahead = match next {
+                        Some(next) => next.get(number * share..),
+                        None => a.get((number + 1) * size_a..),
+                    };
+                    let (ahead, is_whole) = (ahead.unwrap_or(own), first + self.nr <= columns);
+                    if is_whole {
+                        tile(own, panel, ahead, c, first, accumulate);
                     } else {
-                        self.narrow_tile(tile, a, b, c, first, accumulate);
+                        self.narrow_tile(tile, own, panel, c, first, accumulate);
                     }
                 }
             }
@@ -108,7 +130,7 @@ impl<E: GemmElement> Kernel<E> {
             let mut rows = beside.chunks_exact_mut(self.nr);
             let mut rows: [&mut [E]; MOST_ROWS] =
                 std::array::from_fn(|_| rows.next().unwrap_or_default());
-            tile(a, b, &mut rows[..c.len()], 0, false);
+            tile(a, b, b, &mut rows[..c.len()], 0, false);
         }
         for (c, tile) in c.iter_mut().zip(beside.chunks_exact(self.nr)) {
             for (c, &value) in c[first..].iter_mut().zip(tile) {

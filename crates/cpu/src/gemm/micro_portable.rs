@@ -32,6 +32,7 @@ pub(super) fn f64() -> Kernel<f64> {
 fn tile<E: GemmElement, const MR: usize, const NR: usize, const RUNS: bool>(
     a: &[E],
     b: &[E],
+    _ahead: &[E],
     c: &mut [&mut [E]],
     first: usize,
     accumulate: bool,

@@ -34,6 +34,7 @@ macro_rules! micro_kernel {
             fn dispatch<const RUNS: bool>(
                 a: &[$element],
                 b: &[$element],
+                ahead: &[$element],
                 c: &mut [&mut [$element]],
                 first: usize,
                 accumulate: bool,
@@ -42,7 +43,7 @@ macro_rules! micro_kernel {
                     $(
                         // SAFETY: `kernel` gave this function out, so the processor has the
                         // instructions; `tile` has no other condition.
-                        $rows => unsafe { tile::<$rows, RUNS>(a, b, c, first, accumulate) },
+                        $rows => unsafe { tile::<$rows, RUNS>(a, b, ahead, c, first, accumulate) },
                     )*
                     rows => unreachable!("a micro-tile of {rows} rows"),
                 }
@@ -52,6 +53,7 @@ macro_rules! micro_kernel {
             fn tile<const ROWS: usize, const RUNS: bool>(
                 a: &[$element],
                 b: &[$element],
+                ahead: &[$element],
                 c: &mut [&mut [$element]],
                 first: usize,
                 accumulate: bool,
@@ -60,12 +62,17 @@ macro_rules! micro_kernel {
                 assert!(b.len() <= DEPTH_BLOCK && b_rest.is_empty());
                 let depth = b.len();
                 let b = &b[..depth.div_ceil(Operands::$operands.in_one())];
+                for row in c.iter() {
+                    ask_for::<_MM_HINT_T0>(&row[first..], 0);
+                    ask_for::<_MM_HINT_T0>(&row[first..], 1);
+                }
                 let mut sums: [[$vector; 2]; ROWS] = [[$zero(); 2]; ROWS];
                 if RUNS {
                     let a: &[[$element; RUN]; ROWS] =
                         a.as_chunks().0.first_chunk().expect("a run for each row");
                     for (k, b) in b.iter().enumerate() {
                         let [b0, b1] = load(b);
+                        ask_for::<_MM_HINT_T1>(ahead, k);
                         for i in 0..ROWS {
                             let a = $broadcast(a[i][k]);
                             sums[i][0] = $multiply_add(a, b0, sums[i][0]);
@@ -75,8 +82,9 @@ macro_rules! micro_kernel {
                 } else {
                     let (a, a_rest) = a.as_chunks::<MR>();
                     assert!(a.len() == depth && a_rest.is_empty());
-                    for (a, b) in a.iter().zip(b) {
+                    for (k, (a, b)) in a.iter().zip(b).enumerate() {
                         let [b0, b1] = load(b);
+                        ask_for::<_MM_HINT_T1>(ahead, k);
                         for i in 0..ROWS {
                             let a = $broadcast(a[i]);
                             sums[i][0] = $multiply_add(a, b0, sums[i][0]);
@@ -94,6 +102,13 @@ macro_rules! micro_kernel {
                         store(row, [sum0, sum1]);
                     }
                 }
+            }
+
+            /// Asks for a cache line from a place on, by its number.
+            #[inline(always)]
+            fn ask_for<const HINT: i32>(from: &[$element], line: usize) {
+                // SAFETY: a prefetch of any address changes nothing but caches.
+                unsafe { _mm_prefetch::<HINT>(from.as_ptr().cast::<i8>().wrapping_add(64 * line)) };
             }
 
             #[inline]

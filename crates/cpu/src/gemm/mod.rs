@@ -56,8 +56,8 @@ use crate::memory;
 use rayon::prelude::*;
 
 pub(crate) use element::{GemmElement, Products};
-pub(crate) use kernel::Kernel;
 use kernel::PANELS_IN_L2;
+pub(crate) use kernel::{Kernel, Packed};
 pub(crate) use pack::{Layout, Matrix, Operand, RUN, deal_rows, deal_some_rows, interleave};
 pub(crate) use scratch::with as with_scratch;
 
@@ -361,17 +361,23 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
         };
         let layout = self.a.layout();
         let own_size = self.packed_elements(own_side, lanes.len(), depth.len().min(DEPTH_BLOCK));
+        // B's first panel of the block after this one: what is read when this one is done.
+        let then = |index: usize| {
+            packed
+                .get((index + 1) * size..)
+                .filter(|rest| self.shared == Side::B && !rest.is_empty())
+        };
         scratch::with(own_size, |own| {
             for (index, packed) in packed.chunks(size).enumerate() {
                 let block = block_range(&depth, index);
                 let own = &mut own[..self.packed_elements(own_side, lanes.len(), block.len())];
-                let accumulate = accumulate || index > 0;
                 self.pack(own_side, lanes.clone(), block.clone(), own);
                 let (a, b) = match self.shared {
                     Side::A => (packed, &*own),
                     Side::B => (&*own, packed),
                 };
-                self.kernel.block(block.len(), layout, a, b, c, accumulate);
+                let packed = Packed { depth: block.len(), layout, a, b, then: then(index) };
+                self.kernel.block(&packed, c, 0, accumulate || index > 0);
             }
         });
     }

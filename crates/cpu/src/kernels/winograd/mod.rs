@@ -44,7 +44,7 @@ mod tiling;
 
 use super::Run;
 use super::conv2d::Extents;
-use crate::gemm::{DEPTH_BLOCK, GemmElement, Layout, RUN, deal_some_rows, with_scratch};
+use crate::gemm::{DEPTH_BLOCK, GemmElement, Layout, Packed, RUN, deal_some_rows, with_scratch};
 use crate::memory;
 use filters::{Filters, transform_weights};
 use planes::{
@@ -384,14 +384,14 @@ fn correlate_by_bands<T: Tiling>(part: &Correlation<'_>, images: usize, out: &mu
                                     products.chunks_exact_mut(BAND).take(tiles.len()).collect();
                                 let weights = &weights[..depth.len() * BAND];
                                 for (piece, rows) in rows.chunks_mut(TOGETHER).enumerate() {
-                                    kernel.block(
-                                        depth.len(),
-                                        Layout::Runs,
-                                        values(piece, point),
-                                        weights,
-                                        rows,
-                                        from > 0,
-                                    );
+                                    let packed = Packed {
+                                        depth: depth.len(),
+                                        layout: Layout::Runs,
+                                        a: values(piece, point),
+                                        b: weights,
+                                        then: None,
+                                    };
+                                    kernel.block(&packed, rows, 0, from > 0);
                                 }
                             }
                         });
@@ -431,11 +431,12 @@ fn multiply_tiles<T: Tiling>(
         let place = Place { point: point_size, tile: RUN, width: LANES, part: 0 };
         transform_inputs::<T>(source, grid, tiles, &groups, place, values);
         with_scratch(points * (count * BAND + APART), |products: &mut [f32]| {
-            let bands = weights.chunks_exact(points * (depth * BAND + APART));
-            for (band, weights) in bands.enumerate() {
+            let all = weights;
+            for band in 0..all.len() / (points * (depth * BAND + APART)) {
                 for point in 0..points {
                     let products = &mut products[point * (count * BAND + APART)..][..count * BAND];
-                    let weights = &weights[point * (depth * BAND + APART)..][..depth * BAND];
+                    let at = (band * points + point) * (depth * BAND + APART);
+                    let weights = &all[at..][..depth * BAND];
                     for (panel, weights) in weights.chunks_exact(depth * kernel.nr).enumerate() {
                         let mut rows: Vec<&mut [f32]> = products
                             .chunks_exact_mut(BAND)
@@ -445,15 +446,17 @@ fn multiply_tiles<T: Tiling>(
                         {
                             let values =
                                 &values[index * block + point * point_size..][..count * RUN];
-                            let depth = weights.len() / kernel.nr;
-                            kernel.block(
-                                depth,
-                                Layout::Runs,
-                                values,
-                                weights,
-                                &mut rows,
-                                index > 0,
-                            );
+                            let used = panel * depth * kernel.nr
+                                + index * DEPTH_BLOCK * kernel.nr
+                                + weights.len();
+                            let packed = Packed {
+                                depth: weights.len() / kernel.nr,
+                                layout: Layout::Runs,
+                                a: values,
+                                b: weights,
+                                then: Some(&all[at + used..]),
+                            };
+                            kernel.block(&packed, &mut rows, 0, index > 0);
                         }
                     }
                 }
@@ -538,7 +541,14 @@ fn weight_gradient<T: Tiling>(e: &Extents, x: &[f32], g: &[f32], w: &mut [f32]) 
                     let cotangents = &cotangents[point * count * lanes..][..count * lanes];
                     let values = &values[point * (count * BAND + APART)..][..count * BAND];
                     let added = first + block > 0;
-                    kernel.block(count, Layout::Panels, cotangents, values, &mut rows, added);
+                    let packed = Packed {
+                        depth: count,
+                        layout: Layout::Panels,
+                        a: cotangents,
+                        b: values,
+                        then: None,
+                    };
+                    kernel.block(&packed, &mut rows, 0, added);
                 }
             });
         }

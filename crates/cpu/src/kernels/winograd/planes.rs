@@ -96,9 +96,15 @@ vectorised! {
         let [height, width] = source.size;
         let (step, reach) = (source.step, (T::POINTS - 1) * source.step);
         let sides = [T::POINTS, T::POINTS];
+        let corner = |tile: usize| -> isize {
+            let (image, first) = grid.at(tile);
+            (((image * height + first[0] * step) * width) + first[1] * step) as isize
+        };
         let mut columns = EMPTY;
         for (index, tile) in tiles.enumerate() {
             let (image, first) = grid.at(tile);
+            // Elements from a pixel of this tile to the same one of the next tile, which is asked for now.
+            let further = (corner(tile + 1) - corner(tile)) * source.channels as isize;
             for group in groups {
                 let top = (first[0] * step) as isize + source.phases[group.phase][0];
                 let left = (first[1] * step) as isize + source.phases[group.phase][1];
@@ -114,8 +120,8 @@ vectorised! {
                     let corner = (image * height + top as usize) * width + left as usize;
                     let load = |i, j| {
                         let pixel = corner + (i * width + j) * step;
-                        let at = pixel * source.channels + group.channel;
-                        prefetch(source.data, at + T::OUTPUTS * step * source.channels);
+                        let at: usize = pixel * source.channels + group.channel;
+                        prefetch(source.data, at.wrapping_add_signed(further));
                         load(source.data, at)
                     };
                     in_two_dimensions(sides, &mut columns, load, T::input, store);
@@ -123,12 +129,14 @@ vectorised! {
                     let load = |i, j| {
                         let row = top + (i * step) as isize;
                         let column = left + (j * step) as isize;
+                        let pixel = ((image * height) as isize + row) * width as isize + column;
+                        let at = pixel * source.channels as isize + group.channel as isize;
+                        prefetch(source.data, (at + further) as usize);
                         let within = |at: isize, side: usize| at >= 0 && at < side as isize;
                         if !within(row, height) || !within(column, width) {
                             return &ZERO;
                         }
-                        let pixel = (image * height + row as usize) * width + column as usize;
-                        load(source.data, pixel * source.channels + group.channel)
+                        load(source.data, at as usize)
                     };
                     in_two_dimensions(sides, &mut columns, load, T::input, store);
                 }
