@@ -8,6 +8,7 @@
 //! | `storage` | memory that goes back to the pool when the last tensor lets go of it |
 //! | `kernels` | one file a family: direct loops in f64 accumulation, parallel over outputs |
 //! | `functions` | exponential functions of many f32 at once, in plain arithmetic that becomes vector instructions |
+//! | `transpose` | squares of numbers, transposed in registers |
 //! | `vectors` | the processor's vector instructions; `BELAMY_ISA=avx2` or `portable` keeps to narrower ones |
 //! | [`RowProgram`] | a small network's function of one row, without memory or threads of its own |
 //! | `gemm` | packed, register-blocked matrix multiplication for AVX-512, AVX2 and any other processor |
@@ -24,6 +25,7 @@ mod memory;
 mod pages;
 mod row;
 mod storage;
+mod transpose;
 mod vectors;
 
 use belamy_tensor::kernel::KernelId;

@@ -8,6 +8,7 @@ use super::kernel::Operands;
 use super::pack::Layout;
 use super::scratch::Buffers;
 use super::{DEPTH_BLOCK, Kernel, bf16, micro_portable};
+use crate::transpose::{self, SIDE, transpose};
 use crate::vectors::InstructionSet;
 
 /// A type that matrices are multiplied in: f32 or f64.
@@ -25,6 +26,9 @@ pub(crate) trait GemmElement:
 
     /// `self * factor + term`, fused where the target can do it in one instruction.
     fn multiply_add(self, factor: Self, term: Self) -> Self;
+
+    /// `to[stride·k + lane] = from[lane][k]`, see [`transpose`].
+    fn transpose(from: &[&[Self; SIDE]; SIDE], to: &mut [Self], stride: usize);
 
     /// The micro-kernels that this processor runs, best first; the portable one is always last.
     fn kernels() -> &'static [Kernel<Self>];
@@ -77,7 +81,7 @@ fn bf16_kernel() -> &'static Kernel<f32> {
 }
 
 macro_rules! implement {
-    ($element:ident, $bf16_kernel:expr, $round_packed:expr) => {
+    ($element:ident, $bf16_kernel:expr, $round_packed:expr, $transpose:expr) => {
         impl GemmElement for $element {
             fn round_packed(
                 operands: Operands,
@@ -87,6 +91,10 @@ macro_rules! implement {
                 packed: &mut [Self],
             ) {
                 $round_packed(operands, layout, depth, width, packed);
+            }
+
+            fn transpose(from: &[&[Self; SIDE]; SIDE], to: &mut [Self], stride: usize) {
+                $transpose(from, to, stride);
             }
 
             fn kernel(products: Products) -> &'static Kernel<Self> {
@@ -136,5 +144,5 @@ macro_rules! implement {
     };
 }
 
-implement!(f32, bf16_kernel, bf16::round_packed);
-implement!(f64, f64::best_kernel, |_, _, _, _, _: &mut [f64]| {});
+implement!(f32, bf16_kernel, bf16::round_packed, transpose);
+implement!(f64, f64::best_kernel, |_, _, _, _, _: &mut [f64]| {}, transpose::plain);

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::{DEPTH_BLOCK, GemmElement};
+use crate::transpose::SIDE;
 
 /// Elements from one lane's run to the next's in [`Layout::Runs`]: a block of k and one cache line
 /// more, so that lanes at the same k do not compete for one place in the cache.
@@ -176,7 +177,7 @@ pub(crate) fn interleave<E: GemmElement>(runs: &[&[E]], lane_width: usize, panel
     }
 }
 
-/// [`interleave`] at a lane width known to the compiler, in blocks small enough for registers.
+/// [`interleave`] at a lane width known to the compiler: in squares, and what they leave in blocks small enough for registers.
 fn interleave_lanes<E: GemmElement, const WIDTH: usize>(runs: &[&[E]], panel: &mut [E]) {
     const BLOCK: usize = 4;
     let (panel, rest) = panel.as_chunks_mut::<WIDTH>();
@@ -184,6 +185,17 @@ fn interleave_lanes<E: GemmElement, const WIDTH: usize>(runs: &[&[E]], panel: &m
     assert!(rest.is_empty() && runs.len() <= WIDTH && depth <= DEPTH_BLOCK);
     let runs: [&[E]; WIDTH] =
         std::array::from_fn(|lane| &runs.get(lane).copied().unwrap_or(E::ZEROS)[..depth]);
+    let squares = if WIDTH.is_multiple_of(SIDE) { depth / SIDE * SIDE } else { 0 };
+    let (square, panel) = panel.split_at_mut(squares);
+    for (index, square) in square.chunks_exact_mut(SIDE).enumerate() {
+        for lanes in (0..WIDTH).step_by(SIDE) {
+            let rows = std::array::from_fn(|lane| {
+                runs[lanes + lane][index * SIDE..].first_chunk().expect("a square within the runs")
+            });
+            E::transpose(&rows, &mut square.as_flattened_mut()[lanes..], WIDTH);
+        }
+    }
+    let runs = runs.map(|run| &run[squares..]);
     let (blocks, tail) = panel.as_chunks_mut::<BLOCK>();
     let whole = blocks.len() * BLOCK;
     for (index, block) in blocks.iter_mut().enumerate() {

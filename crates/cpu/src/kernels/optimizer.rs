@@ -8,6 +8,7 @@ mod tests;
 
 use super::{Real, Run, SERIAL_ELEMENTS, for_real};
 use crate::storage::Storage;
+use crate::vectors::vectorised;
 use belamy_tensor::ops::optimizer::{AdamParams, RmspropParams, ScheduleParams, SgdParams};
 use rayon::prelude::*;
 use std::ops::{Add, Div, Mul, Sub};
@@ -112,6 +113,14 @@ fn adam_of<E: Arithmetic>(mut run: Run<'_>) {
     let [keep_1, take_1] = [p.beta_1, 1.0 - p.beta_1].map(E::from_f64);
     let [keep_2, take_2] = [p.beta_2, 1.0 - p.beta_2].map(E::from_f64);
     for_each_chunk::<E, 2>(&run.inputs, &mut run.outputs, &|chunk| {
+        let constants = [size, scale, epsilon, decay, keep_1, take_1, keep_2, take_2];
+        adam_chunk::<E>(chunk, constants);
+    });
+}
+
+vectorised! {
+    fn adam_chunk<E: Arithmetic>(chunk: Chunk<'_, E, 2>, constants: [E; 8]) {
+        let [size, scale, epsilon, decay, keep_1, take_1, keep_2, take_2] = constants;
         let Chunk { param, grad, state: [m, v], new_param, new_state: [new_m, new_v] } = chunk;
         // One length for all, so that the loop needs no bounds checks.
         let len = new_param.len();
@@ -125,7 +134,7 @@ fn adam_of<E: Arithmetic>(mut run: Run<'_>) {
             new_v[i] = second;
             new_param[i] = param[i] - size * first / (second.sqrt() * scale + epsilon);
         }
-    });
+    }
 }
 
 pub(super) fn sgd(run: Run<'_>) {

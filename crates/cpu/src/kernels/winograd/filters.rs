@@ -2,6 +2,7 @@
 
 use super::BAND;
 use super::tiling::{EMPTY, LANES, Lanes, Tiling, ZERO, in_two_dimensions, store_lanes};
+use crate::transpose::transpose;
 use crate::vectors::{prefetch, vectorised};
 use std::ops::Range;
 
@@ -90,17 +91,17 @@ fn gather<T: Tiling>(
         filters.data[at..].first_chunk().expect("whole groups of channels")
     };
     for (index, tap) in filters.phases[phase].iter().enumerate() {
-        let tap = tap.filter(|_| column < filters.columns());
-        for i in 0..LANES {
-            match tap {
-                None => taps[i][index] = ZERO,
-                Some(tap) if filters.towards_inputs => taps[i][index] = *row(k + i, tap, column),
-                Some(tap) => {
-                    let inputs = row(column + i, tap, k);
-                    for (taps, &input) in taps.iter_mut().zip(inputs) {
-                        taps[index][i] = input;
-                    }
+        match tap.filter(|_| column < filters.columns()) {
+            None => taps.iter_mut().for_each(|taps| taps[index] = ZERO),
+            Some(tap) if filters.towards_inputs => {
+                for (i, taps) in taps.iter_mut().enumerate() {
+                    taps[index] = *row(k + i, tap, column);
                 }
+            }
+            Some(tap) => {
+                let outputs = std::array::from_fn(|i| row(column + i, tap, k));
+                let taps = taps.as_flattened_mut()[index..].as_flattened_mut();
+                transpose(&outputs, taps, MOST_TAPS * LANES);
             }
         }
     }
