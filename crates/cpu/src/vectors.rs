@@ -60,6 +60,13 @@ impl InstructionSet {
         })
     }
 
+    /// Whether the environment variable `BELAMY_ISA` names a set: then nothing beyond it is used, a matrix unit neither.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn is_limited() -> bool {
+        let named = std::env::var("BELAMY_ISA").ok();
+        InstructionSet::ALL.iter().any(|set| Some(set.name()) == named.as_deref())
+    }
+
     /// The widest set that this processor has, up to the one named; a name that is none allows all.
     fn within(allowed: Option<&str>) -> InstructionSet {
         let limit = InstructionSet::ALL

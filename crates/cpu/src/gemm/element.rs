@@ -71,8 +71,8 @@ fn bf16_kernel() -> &'static Kernel<f32> {
     static KERNEL: OnceLock<Kernel<f32>> = OnceLock::new();
     KERNEL.get_or_init(|| {
         #[cfg(target_arch = "x86_64")]
-        if let Some(kernel) =
-            super::micro_bf16::kernel().filter(|_| InstructionSet::best() == InstructionSet::Avx512)
+        if InstructionSet::best() == InstructionSet::Avx512
+            && let Some(kernel) = super::micro_amx::kernel().or_else(super::micro_bf16::kernel)
         {
             return kernel;
         }

@@ -1,14 +1,14 @@
 //! A micro-kernel and the loops that feed it packed panels.
 
-use super::GemmElement;
 use super::pack::{Layout, RUN};
+use super::{GemmElement, MOST_LANES};
 use crate::vectors::InstructionSet;
 
-/// Most elements of a micro-tile of C: 12 x 32.
-const LARGEST_TILE: usize = 384;
-
 /// Most rows of a micro-tile of C.
-const MOST_ROWS: usize = 12;
+const MOST_ROWS: usize = 32;
+
+/// Most elements of a micro-tile of C.
+const LARGEST_TILE: usize = MOST_ROWS * MOST_LANES;
 
 /// Panels of A that are gone through for each panel of B: with 256 deep panels some 100 KiB
 /// (AVX2) or 200 KiB (AVX-512), which stay in L2.
@@ -67,6 +67,12 @@ pub(crate) struct Kernel<E: 'static> {
     pub(crate) mr: usize,
     /// Columns of a micro-tile: the lane width of packed B.
     pub(crate) nr: usize,
+    /// Whether A is wanted as [`Layout::Runs`], however it is packed with least work, with room for whole micro-tiles.
+    pub(super) takes_runs: bool,
+    /// What the calling thread does before some micro-tiles,
+    pub(super) enter: fn(),
+    /// and after them.
+    pub(super) leave: fn(),
     /// For an A of [`Layout::Panels`].
     pub(super) tile: MicroTile<E>,
     /// For an A of [`Layout::Runs`].
@@ -93,9 +99,10 @@ impl<E: GemmElement> Kernel<E> {
             Layout::Runs => (RUN * self.mr, self.tile_of_runs),
         };
         let size_b = depth * self.nr;
+        (self.enter)();
         let groups = c.chunks_mut(PANELS_IN_L2 * self.mr).zip(a.chunks(PANELS_IN_L2 * size_a));
         for (c, a) in groups {
-            let share = size_b.div_ceil(c.len().div_ceil(self.mr));
+            let share = (size_b / self.operands.in_one()).div_ceil(c.len().div_ceil(self.mr));
             for (index, panel) in b.chunks_exact(size_b).enumerate() {
                 let first = start + index * self.nr;
                 let next = b.get((index + 1) * size_b..).filter(|next| !next.is_empty()).or(then);
@@ -113,6 +120,7 @@ impl<E: GemmElement> Kernel<E> {
                 }
             }
         }
+        (self.leave)();
     }
 
     /// A tile at the right edge of C: computed at full width beside C, then its real columns used.

@@ -11,6 +11,9 @@ pub(super) fn f32() -> Kernel<f32> {
         operands: Operands::AsTheyAre,
         mr: 4,
         nr: 8,
+        takes_runs: false,
+        enter: || {},
+        leave: || {},
         tile: tile::<f32, 4, 8, false>,
         tile_of_runs: tile::<f32, 4, 8, true>,
     }
@@ -23,6 +26,9 @@ pub(super) fn f64() -> Kernel<f64> {
         operands: Operands::AsTheyAre,
         mr: 4,
         nr: 4,
+        takes_runs: false,
+        enter: || {},
+        leave: || {},
         tile: tile::<f64, 4, 4, false>,
         tile_of_runs: tile::<f64, 4, 4, true>,
     }

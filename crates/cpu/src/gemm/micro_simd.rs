@@ -25,6 +25,9 @@ macro_rules! micro_kernel {
                     operands: Operands::$operands,
                     mr: MR,
                     nr: NR,
+                    takes_runs: false,
+                    enter: || {},
+                    leave: || {},
                     tile: dispatch::<false>,
                     tile_of_runs: dispatch::<true>,
                 })

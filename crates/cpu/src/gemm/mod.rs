@@ -25,7 +25,8 @@
 //! split in any way gives the bits of the whole batch. (AVX2 and AVX-512 agree too; the portable
 //! micro-kernel rounds differently where it has no fused multiply-add.)
 //!
-//! In bf16 ([`Products`]) operands are rounded when they are packed, and all the rest stays: sums are f32.
+//! In bf16 ([`Products`]) operands are rounded when they are packed, and all the rest stays: sums are f32. Where the
+//! processor has a matrix unit (AMX), that multiplies them.
 //!
 //! Operands are [`Operand`]s, things that can pack themselves, so that a convolution is a matrix
 //! multiply that never writes its matrix of patches.
@@ -33,6 +34,9 @@
 mod bf16;
 mod element;
 mod kernel;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod micro_amx;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod micro_avx2;
@@ -58,6 +62,7 @@ use rayon::prelude::*;
 pub(crate) use element::{GemmElement, Products};
 use kernel::PANELS_IN_L2;
 pub(crate) use kernel::{Kernel, Packed};
+use pack::panels_to_runs;
 pub(crate) use pack::{Layout, Matrix, Operand, RUN, deal_rows, deal_some_rows, interleave};
 pub(crate) use scratch::with as with_scratch;
 
@@ -252,9 +257,16 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
         }
     }
 
+    /// The layout in which A is packed.
+    fn layout(&self) -> Layout {
+        if self.kernel.takes_runs { Layout::Runs } else { self.a.layout() }
+    }
+
     /// Elements of `lanes` x `depth` of a side, packed; `depth` is at most a block.
     fn packed_elements(&self, side: Side, lanes: usize, depth: usize) -> usize {
-        if side == Side::A && self.a.layout() == Layout::Runs {
+        if side == Side::A && self.layout() == Layout::Runs {
+            let lanes =
+                if self.kernel.takes_runs { lanes.next_multiple_of(self.kernel.mr) } else { lanes };
             lanes * RUN
         } else {
             lanes.next_multiple_of(self.width(side)) * depth
@@ -263,17 +275,31 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
 
     /// Packs `lanes` x `depth` of a side, within a block of k.
     fn pack(&self, side: Side, lanes: Range<usize>, depth: Range<usize>, packed: &mut [E]) {
-        let deep = depth.len();
-        let mut layout = Layout::Panels;
+        let (deep, width, operands) = (depth.len(), self.width(side), self.kernel.operands);
+        let layout = Layout::Panels;
         match side {
             Side::A if self.a.layout() == Layout::Runs => {
-                layout = Layout::Runs;
-                self.a.pack_runs(lanes, depth, packed);
+                // Some lanes at a time: they are rounded while they are in the nearest cache.
+                for (index, packed) in packed.chunks_mut(width * RUN).enumerate() {
+                    let first = lanes.start + index * width;
+                    let lanes = first..lanes.end.min(first + width);
+                    self.a.pack_runs(lanes, depth.clone(), packed);
+                    E::round_packed(operands, Layout::Runs, deep, width, packed);
+                }
+                return;
             }
-            Side::A => self.a.pack(lanes, depth, packed, self.kernel.mr),
-            Side::B => self.b.pack(lanes, depth, packed, self.kernel.nr),
+            Side::A if self.kernel.takes_runs => {
+                let size = lanes.len().next_multiple_of(width) * deep;
+                return scratch::with(size, |panels| {
+                    self.a.pack(lanes, depth, panels, width);
+                    E::round_packed(operands, layout, deep, width, panels);
+                    panels_to_runs(panels, deep, deep.div_ceil(operands.in_one()), width, packed);
+                });
+            }
+            Side::A => self.a.pack(lanes, depth, packed, width),
+            Side::B => self.b.pack(lanes, depth, packed, width),
         }
-        E::round_packed(self.kernel.operands, layout, deep, self.width(side), packed);
+        E::round_packed(operands, layout, deep, width, packed);
     }
 
     /// Writes the products over `depth` to C: rounds of k, as much as the shared scratch holds.
@@ -359,7 +385,7 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
             Side::A => Side::B,
             Side::B => Side::A,
         };
-        let layout = self.a.layout();
+        let layout = self.layout();
         let own_size = self.packed_elements(own_side, lanes.len(), depth.len().min(DEPTH_BLOCK));
         // B's first panel of the block after this one: what is read when this one is done.
         let then = |index: usize| {

@@ -213,3 +213,28 @@ fn interleave_lanes<E: GemmElement, const WIDTH: usize>(runs: &[&[E]], panel: &m
         }
     }
 }
+
+/// [`Layout::Runs`] of what is packed as [`Layout::Panels`] of `depth` rows, of which the first `used` count.
+pub(super) fn panels_to_runs<E: GemmElement>(
+    panels: &[E],
+    depth: usize,
+    used: usize,
+    lane_width: usize,
+    runs: &mut [E],
+) {
+    let runs = runs.chunks_exact_mut(lane_width * RUN);
+    for (panel, runs) in panels.chunks_exact(lane_width * depth).zip(runs) {
+        let squares = if lane_width.is_multiple_of(SIDE) { used / SIDE * SIDE } else { 0 };
+        for k in (0..squares).step_by(SIDE) {
+            for lane in (0..lane_width).step_by(SIDE) {
+                let rows = std::array::from_fn(|row| {
+                    panel[(k + row) * lane_width + lane..].first_chunk().expect("whole rows")
+                });
+                E::transpose(&rows, &mut runs[lane * RUN + k..], RUN);
+            }
+        }
+        for (k, row) in panel.chunks_exact(lane_width).enumerate().take(used).skip(squares) {
+            row.iter().enumerate().for_each(|(lane, &number)| runs[lane * RUN + k] = number);
+        }
+    }
+}

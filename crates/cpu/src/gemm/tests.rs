@@ -174,12 +174,13 @@ fn awkward_sizes_f64() {
     check_grid::<f64>();
 }
 
-/// The micro-kernels for bf16: the processor's own, and f32's on rounded operands.
+/// The micro-kernels for bf16: the processor's own, those of its matrix unit too, and f32's on rounded operands.
 fn bf16_kernels() -> Vec<Kernel<f32>> {
-    let rounding = Kernel { operands: kernel::Operands::Rounded, ..*f32::best_kernel() };
-    let mut kernels = vec![*f32::kernel(Products::Bf16), rounding];
-    kernels.dedup_by_key(|kernel| kernel.operands);
-    kernels
+    #[cfg(target_arch = "x86_64")]
+    let own = [micro_amx::kernel(), micro_bf16::kernel()].into_iter().flatten();
+    #[cfg(not(target_arch = "x86_64"))]
+    let own = std::iter::empty();
+    own.chain([Kernel { operands: kernel::Operands::Rounded, ..*f32::best_kernel() }]).collect()
 }
 
 /// Numbers of eight bits, which are bf16 as they are.
