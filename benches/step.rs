@@ -1,5 +1,6 @@
 //! Whole training steps: `cargo bench -p belamy-benches --bench step -- [RECIPE ..] [--device D] [--batch N] [--steps N] [--queued N]`,
-//! and `matmul`: a product of 2048 × 2048 matrices, beside the peak that is measured before and after it.
+//! and `matmul`: a product of 2048 × 2048 matrices, beside the peak of the instructions that it is made of, which
+//! is measured before and after it.
 //!
 //! Prints one JSON object a line, as the programs in `peers/` do: work, device, adapter, batch, median, least and most
 //! milliseconds of a step, images a second, processor time a step (on a software adapter that is the device's time too),
@@ -177,14 +178,15 @@ fn product(options: &Options) -> Result<(), Box<dyn Error>> {
     ceilings.again(&device)?;
     let Timing { median, least, most, .. } = Timing::of(times, 1);
     let rate = 2.0 * (SIDE as f64).powi(3) / median * 1e3;
+    let peak = ceilings.flop_per_second_of(belamy_cpu::instruction_set());
     println!(
         "{{\"work\": \"matmul\", \"device\": \"{}\", \"adapter\": \"{adapter}\", \"m\": {SIDE}, \"k\": {SIDE}, \"n\": {SIDE}, \
          \"ms\": {median:.2}, \"ms_min\": {least:.2}, \"ms_max\": {most:.2}, \"gflop_s\": {:.1}, \"peak_gflop_s\": {:.1}, \
          \"share\": {:.3}, \"threads\": {}, \"kernels\": \"{}\"}}",
         device.id(),
         rate / 1e9,
-        ceilings.flop_per_second() / 1e9,
-        rate / ceilings.flop_per_second(),
+        peak / 1e9,
+        rate / peak,
         rayon::current_num_threads(),
         belamy_cpu::instruction_set(),
     );

@@ -104,6 +104,18 @@ impl Ceilings {
         self.peaks.iter().map(|peak| peak.flop_per_second).fold(0.0, f64::max)
     }
 
+    /// The highest peak of instructions no wider than a set's: `avx512`, `avx2` or any other name for what every
+    /// processor has.
+    pub fn flop_per_second_of(&self, instructions: &str) -> f64 {
+        let wider: &[&str] = match instructions {
+            "avx512" => &[],
+            "avx2" => &["avx512"],
+            _ => &["avx512", "avx2"],
+        };
+        let peaks = self.peaks.iter().filter(|peak| !wider.contains(&peak.how.as_str()));
+        peaks.map(|peak| peak.flop_per_second).fold(0.0, f64::max)
+    }
+
     /// The bandwidth, in bytes a second, of the smallest working set measured that holds `bytes`; of the largest where
     /// none does, or where the caches are `cold`.
     pub fn bytes_per_second(&self, bytes: u64, cold: bool) -> f64 {
