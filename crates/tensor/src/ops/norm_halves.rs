@@ -3,8 +3,8 @@
 //!
 //! Their mathematics and costs are in the header of [`mod@super::norm`]: `norm` is `norm_statistics` and then `norm_apply`,
 //! `norm_grad` is `norm_grad_sums` and then `norm_grad_apply`. Each backend computes the whole and its halves by the same
-//! functions; but what goes from one half to the other is rounded to the tensors' type here, and within the whole where a
-//! backend says so.
+//! functions; but what goes from one half to the other is rounded to the tensors' type, which within the whole it need not
+//! be.
 //!
 //! None is differentiated. [`super::norm_over_ranks`] is made of them, and has a derivative.
 
