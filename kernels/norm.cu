@@ -13,6 +13,12 @@
 //               grad_x      = gamma s (g - 1/R sum_r g - xhat 1/R sum_r g xhat)
 //               grad_gamma  = sum over g, r of g xhat       grad_beta = sum over g, r of g
 //
+//   the halves of both, for batches whose sums are not all here:
+//   norm_statistics   from x: mean, variance
+//   norm_apply        from x, gamma, beta, mean, variance: y
+//   norm_grad_sums    from what norm_grad has: sums = sum over r of g, and of g (x - mean): [2, G, C], grad_gamma, grad_beta
+//   norm_grad_apply   from these and sums: grad_x
+//
 //   running_statistics   r <- decay r + (1 - decay) b for each part b in order; variances first times `correction`;
 //                        a thread owns a channel
 //
@@ -25,6 +31,8 @@
 // The variance is taken from data shifted by the group's first row k: with d = x - k,
 // R variance = sum d^2 - (sum d)^2 / R. As k is one of the numbers, the two differ by little only if that row lies many
 // deviations from the mean.
+//
+// A half is the first pass or two of these and what is left, or factors and the last.
 //
 // Cost: `norm` reads x twice and writes y once; `norm_grad` reads x and h twice and writes grad_x once.
 
@@ -127,12 +135,12 @@ __device__ inline void sum_rows(const NormParams& p, unsigned parts, const float
     write_parts(p, at, parts, sum, square, sums);
 }
 
-extern "C" __global__ void norm_sums(NormParams p, unsigned parts, const float* x, double* sums)
+extern "C" __global__ void norm_parts(NormParams p, unsigned parts, const float* x, double* sums)
 {
     sum_rows<1>(p, parts, x, sums);
 }
 
-extern "C" __global__ void norm_sums_fours(NormParams p, unsigned parts, const float* x, double* sums)
+extern "C" __global__ void norm_parts_fours(NormParams p, unsigned parts, const float* x, double* sums)
 {
     sum_rows<4>(p, parts, x, sums);
 }
@@ -166,22 +174,54 @@ __device__ inline void add_parts(unsigned columns, unsigned column, unsigned par
     add_warps(first, second);
 }
 
-// scale: [G, C], gamma s.
+// Finds a channel's mean and biased variance from its parts' sums; whether this thread is the one to say so.
+__device__ inline bool statistics_of(
+    const NormParams& p, unsigned parts, unsigned column, const float* x, const double* sums, double& mean, double& variance)
+{
+    const unsigned columns = p.groups * p.channels;
+    double sum, square;
+    add_parts(columns, column, parts, sums, sum, square);
+    if (threadIdx.x >= 32 || column >= columns) return false;
+    const double shift = x[column / p.channels * p.rows * p.channels + column % p.channels];
+    const double raw = (square - sum * sum / p.rows) / p.rows;
+    mean = shift + sum / p.rows;
+    variance = raw < 0.0 ? 0.0 : raw;  // rounding may leave a tiny negative number; NaN stays NaN
+    return true;
+}
+
 extern "C" __global__ void norm_statistics(
+    NormParams p, unsigned parts, const float* x, const double* sums, float* mean, float* variance)
+{
+    const unsigned column = blockIdx.x * 32 + threadIdx.x % 32;
+    double middle, biased;
+    if (!statistics_of(p, parts, column, x, sums, middle, biased)) return;
+    mean[column] = float(middle);
+    variance[column] = float(biased);
+}
+
+// gamma s.
+__device__ inline float scale_of(const NormParams& p, unsigned column, const float* gamma, double variance)
+{
+    return float(gamma[column % p.channels] / sqrt(variance + double(p.epsilon)));
+}
+
+// scale: [G, C].
+extern "C" __global__ void norm_factors(
     NormParams p, unsigned parts, const float* x, const float* gamma, const double* sums, float* mean, float* variance,
     float* scale)
 {
-    const unsigned columns = p.groups * p.channels, column = blockIdx.x * 32 + threadIdx.x % 32;
-    double sum, square;
-    add_parts(columns, column, parts, sums, sum, square);
-    if (threadIdx.x >= 32 || column >= columns) return;
-    const unsigned channel = column % p.channels;
-    const double shift = x[column / p.channels * p.rows * p.channels + channel];
-    const double raw = (square - sum * sum / p.rows) / p.rows;
-    const double biased = raw < 0.0 ? 0.0 : raw;  // rounding may leave a tiny negative number; NaN stays NaN
-    mean[column] = float(shift + sum / p.rows);
+    const unsigned column = blockIdx.x * 32 + threadIdx.x % 32;
+    double middle, biased;
+    if (!statistics_of(p, parts, column, x, sums, middle, biased)) return;
+    mean[column] = float(middle);
     variance[column] = float(biased);
-    scale[column] = float(gamma[channel] / sqrt(biased + double(p.epsilon)));
+    scale[column] = scale_of(p, column, gamma, biased);
+}
+
+extern "C" __global__ void norm_apply_factors(NormParams p, const float* gamma, const float* variance, float* scale)
+{
+    const unsigned column = global_thread();
+    if (column < p.groups * p.channels) scale[column] = scale_of(p, column, gamma, variance[column]);
 }
 
 extern "C" __global__ void norm_apply(
@@ -243,22 +283,51 @@ __device__ inline void sum_gradients(
     write_parts(p, at, parts, sum, product, sums);
 }
 
-extern "C" __global__ void norm_grad_sums(
+extern "C" __global__ void norm_grad_parts(
     NormParams p, unsigned parts, const float* x, const float* gamma, const float* beta, const float* h, const float* mean,
     const float* variance, double* sums)
 {
     sum_gradients<1>(p, parts, x, gamma, beta, h, mean, variance, sums);
 }
 
-extern "C" __global__ void norm_grad_sums_fours(
+extern "C" __global__ void norm_grad_parts_fours(
     NormParams p, unsigned parts, const float* x, const float* gamma, const float* beta, const float* h, const float* mean,
     const float* variance, double* sums)
 {
     sum_gradients<4>(p, parts, x, gamma, beta, h, mean, variance, sums);
 }
 
-// grad_x = a g + b (x - mean) + c: factors [3, G, C]. affine: [2, G, C], each group's share of grad_gamma and grad_beta;
-// of one group these are grad_gamma and grad_beta themselves.
+__device__ inline double deviation_of(const NormParams& p, float variance)
+{
+    return sqrt(double(variance) + double(p.epsilon));
+}
+
+// grad_x = a g + b (x - mean) + c: factors [3, G, C], from a channel's sums of g and of g (x - mean).
+__device__ inline void write_factors(
+    const NormParams& p, unsigned column, const float* gamma, double s, double sum, double product, float* factors)
+{
+    const unsigned columns = p.groups * p.channels;
+    const double a = gamma[column % p.channels] * s;
+    factors[column] = float(a);
+    factors[columns + column] = float(-a * s * s * product / p.rows);
+    factors[2 * columns + column] = float(-a * sum / p.rows);
+}
+
+// affine: [2, G, C], each group's share of grad_gamma and grad_beta; of one group these are grad_gamma and grad_beta
+// themselves.
+__device__ inline void write_affine(
+    const NormParams& p, unsigned column, double s, double sum, double product, double* affine, float* grad_gamma,
+    float* grad_beta)
+{
+    if (p.groups == 1) {
+        grad_gamma[column] = float(product * s);
+        grad_beta[column] = float(sum);
+    } else {
+        affine[column] = product * s;
+        affine[p.groups * p.channels + column] = sum;
+    }
+}
+
 extern "C" __global__ void norm_grad_factors(
     NormParams p, unsigned parts, const float* gamma, const float* variance, const double* sums, float* factors,
     double* affine, float* grad_gamma, float* grad_beta)
@@ -267,18 +336,33 @@ extern "C" __global__ void norm_grad_factors(
     double sum, product;
     add_parts(columns, column, parts, sums, sum, product);
     if (threadIdx.x >= 32 || column >= columns) return;
-    const double s = 1.0 / sqrt(double(variance[column]) + double(p.epsilon));
-    const double a = gamma[column % p.channels] * s;
-    factors[column] = float(a);
-    factors[columns + column] = float(-a * s * s * product / p.rows);
-    factors[2 * columns + column] = float(-a * sum / p.rows);
-    if (p.groups == 1) {
-        grad_gamma[column] = float(product * s);
-        grad_beta[column] = float(sum);
-    } else {
-        affine[column] = product * s;
-        affine[columns + column] = sum;
-    }
+    const double s = 1.0 / deviation_of(p, variance[column]);
+    write_factors(p, column, gamma, s, sum, product, factors);
+    write_affine(p, column, s, sum, product, affine, grad_gamma, grad_beta);
+}
+
+// totals: [2, G, C], the kernel's sums.
+extern "C" __global__ void norm_grad_sums(
+    NormParams p, unsigned parts, const float* variance, const double* sums, double* affine, float* totals,
+    float* grad_gamma, float* grad_beta)
+{
+    const unsigned columns = p.groups * p.channels, column = blockIdx.x * 32 + threadIdx.x % 32;
+    double sum, product;
+    add_parts(columns, column, parts, sums, sum, product);
+    if (threadIdx.x >= 32 || column >= columns) return;
+    totals[column] = float(sum);
+    totals[columns + column] = float(product);
+    const double s = 1.0 / deviation_of(p, variance[column]);
+    write_affine(p, column, s, sum, product, affine, grad_gamma, grad_beta);
+}
+
+extern "C" __global__ void norm_grad_apply_factors(
+    NormParams p, const float* gamma, const float* variance, const float* totals, float* factors)
+{
+    const unsigned columns = p.groups * p.channels, column = global_thread();
+    if (column >= columns) return;
+    const double s = 1.0 / deviation_of(p, variance[column]);
+    write_factors(p, column, gamma, s, totals[column], totals[columns + column], factors);
 }
 
 extern "C" __global__ void norm_grad_affine(NormParams p, const double* affine, float* grad_gamma, float* grad_beta)

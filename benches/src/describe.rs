@@ -141,7 +141,12 @@ pub fn shape(launch: &Launch) -> String {
                 _ => format!("{large} to {small}"),
             }
         }
-        KernelId::norm | KernelId::norm_grad => {
+        KernelId::norm
+        | KernelId::norm_statistics
+        | KernelId::norm_apply
+        | KernelId::norm_grad
+        | KernelId::norm_grad_sums
+        | KernelId::norm_grad_apply => {
             let p = NormParams::decode(params);
             times(&[p.groups, p.rows, p.channels])
         }

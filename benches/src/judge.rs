@@ -353,6 +353,17 @@ fn bounds(launch: &Launch, want: &[Vec<f64>], oracle: &Device) -> Result<Vec<Bou
             bounds.extend(want[1..].iter().map(|want| walk(rows, cotangent, peak(want))));
             bounds
         }
+        KernelId::norm_statistics => {
+            let rows = f64::from(NormParams::decode(&launch.params).rows);
+            let size = root_mean_square(&operand(0)?);
+            let sizes = want.iter().zip([size, size * size]);
+            sizes.map(|(want, size)| walk(rows, size / rows.sqrt(), peak(want))).collect()
+        }
+        KernelId::norm_grad_sums => {
+            let rows = f64::from(NormParams::decode(&launch.params).rows);
+            let cotangent = root_mean_square(&operand(3)?);
+            want.iter().map(|want| walk(rows, cotangent, peak(want))).collect()
+        }
         // An unknown kernel may sum: as many terms as elements of its first operand make one of a result.
         _ => want
             .iter()

@@ -12,10 +12,12 @@ use belamy_nn::network::Builder;
 use belamy_nn::{Context, Initializer};
 use belamy_ranks::{Alone, meet};
 use belamy_tensor::communicator::Ranks;
-use belamy_tensor::{DType, Tensor};
+use belamy_tensor::kernel::KernelId;
+use belamy_tensor::ops::norm_over_ranks::batch_norm_over_ranks;
+use belamy_tensor::{Call, DType, Device, Graph, Result, Tensor, Wrapper, grad};
 use recipes::{data, small, temporary};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const STEPS: usize = 3;
@@ -191,6 +193,111 @@ fn dcgan64_by_statistics_of_each_rank() {
     let apart = own[0].iter().zip(&shared[0]).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     assert!(apart > 1e-6, "statistics make no difference: {apart:e}");
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// A device that notes which kernels it launches.
+#[derive(Debug)]
+struct Noting(Device, Arc<Mutex<Vec<KernelId>>>);
+
+impl Wrapper for Noting {
+    fn inner(&self) -> &Device {
+        &self.0
+    }
+
+    fn launch(&self, call: Call<'_>) -> Result<()> {
+        self.1.lock().unwrap().push(call.kernel);
+        self.0.backend().launch(call)
+    }
+}
+
+/// Batch norm of `x: [parts, R, 3]` as a batch of so many parts: the result, mean and variance, and the gradients of x,
+/// gamma and beta for the cotangent `h`; with the kernels that these launched.
+fn normalised(
+    [x, h]: [&[f64]; 2],
+    parts: usize,
+    slope: f64,
+    rank: &Ranks,
+) -> (Vec<Vec<f64>>, Vec<KernelId>) {
+    let launched = Arc::default();
+    let device = Device::new(Noting(belamy_cpu::cpu(), Arc::clone(&launched)));
+    let rows = x.len() / 3;
+    let tensor = |values: &[f64], shape: &[usize]| {
+        Tensor::from_slice(values, belamy_tensor::Shape::new(shape).unwrap(), &device).unwrap()
+    };
+    let (x, h) = (tensor(x, &[rows, 3]).tracked(), tensor(h, &[rows, 3]));
+    let gamma = tensor(&[0.5, 2.0, -1.5], &[3]).tracked();
+    let beta = tensor(&[0.25, -0.5, 0.0], &[3]).tracked();
+    let (y, statistics) =
+        batch_norm_over_ranks(&x, &gamma, &beta, 1e-3, slope, parts, rank).unwrap();
+    assert_eq!(statistics.count, rows / parts * rank.size());
+    let grads = grad(&y, Some(&h), &[&x, &gamma, &beta], Graph::Drop).unwrap();
+    let all = [y, statistics.mean, statistics.variance].into_iter();
+    let all = all.chain(grads.into_iter().flatten()).map(|found| found.to_f64().unwrap());
+    let all = all.collect();
+    let launched = launched.lock().unwrap().clone();
+    (all, launched)
+}
+
+/// Each part of a batch over all ranks is normalised, and differentiated, as if it were in one place: by two kernels in
+/// each direction, whatever the number of parts.
+#[test]
+fn batch_norm_of_parts_over_ranks_is_that_of_whole_parts() {
+    for (parts, count, rows, slope) in [(1, 2, 5, 1.0), (2, 3, 4, 0.2), (3, 4, 1, 0.0)] {
+        let numbers = |seed: usize| -> Vec<f64> {
+            let number = |index: usize| ((index * index * 7 + index * seed) % 101) as f64 / 16.0;
+            (0..parts * count * rows * 3).map(number).collect()
+        };
+        // [parts, ranks, rows, 3], of which a rank has [parts, rows, 3].
+        let (x, h) = (numbers(13), numbers(29));
+        let own = |all: &[f64], rank: usize| -> Vec<f64> {
+            let part = |part: usize| &all[(part * count + rank) * rows * 3..][..rows * 3];
+            (0..parts).flat_map(part).copied().collect()
+        };
+        let alone = meet(Arc::new(Alone), 1, Duration::from_secs(60)).unwrap();
+        let (whole, _) = normalised([&x, &h], parts, slope, &alone[0]);
+        let ranks = meet(Arc::new(Alone), count, Duration::from_secs(60)).unwrap();
+        let found: Vec<Vec<Vec<f64>>> = std::thread::scope(|scope| {
+            let (x, h) = (&x, &h);
+            let threads: Vec<_> = ranks
+                .iter()
+                .enumerate()
+                .map(|(index, rank)| {
+                    scope.spawn(move || {
+                        let (x, h) = (own(x, index), own(h, index));
+                        let (found, launched) = normalised([&x, &h], parts, slope, rank);
+                        let halves = [
+                            KernelId::norm_statistics,
+                            KernelId::norm_apply,
+                            KernelId::norm_grad_sums,
+                            KernelId::norm_grad_apply,
+                        ];
+                        assert_eq!(launched, halves);
+                        found
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let close = |found: &[f64], wanted: &[f64], what: &str| {
+            assert_eq!(found.len(), wanted.len(), "{what}");
+            for (found, wanted) in found.iter().zip(wanted) {
+                let bound = 1e-12 * (1.0 + wanted.abs());
+                assert!((found - wanted).abs() <= bound, "{what}: {found} is not {wanted}");
+            }
+        };
+        for (rank, found) in found.iter().enumerate() {
+            for (place, what) in [(0, "y"), (3, "grad_x")] {
+                close(&found[place], &own(&whole[place], rank), what);
+            }
+            for (place, what) in [(1, "mean"), (2, "variance")] {
+                close(&found[place], &whole[place], what);
+            }
+        }
+        for (place, what) in [(4, "grad_gamma"), (5, "grad_beta")] {
+            let sum = |c: usize| found.iter().map(|found| found[place][c]).sum::<f64>();
+            close(&[0, 1, 2].map(sum), &whole[place], what);
+        }
+    }
 }
 
 #[test]

@@ -80,8 +80,14 @@ interfaces! {
     gather_rows: [table Bits, index U32] -> [y Bits];
     scatter_add_rows: [y F32, index U32] -> [table F32];
     norm: [x F32, gamma F32, beta F32] -> [y F32, mean F32, variance F32];
+    norm_statistics: [x F32] -> [mean F32, variance F32];
+    norm_apply: [x F32, gamma F32, beta F32, mean F32, variance F32] -> [y F32];
     norm_grad: [x F32, gamma F32, beta F32, h F32, mean F32, variance F32]
         -> [grad_x F32, grad_gamma F32, grad_beta F32];
+    norm_grad_sums: [x F32, gamma F32, beta F32, h F32, mean F32, variance F32]
+        -> [sums F32, grad_gamma F32, grad_beta F32];
+    norm_grad_apply: [x F32, gamma F32, beta F32, h F32, mean F32, variance F32, sums F32]
+        -> [grad_x F32];
     running_statistics: [running_mean F32, running_variance F32, batch_mean F32, batch_variance F32]
         -> [moved_mean F32, moved_variance F32];
     bce_with_logits: [logits F32, targets F32] -> [y F32];

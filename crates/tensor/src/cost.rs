@@ -107,7 +107,10 @@ pub fn of_launch(kernel: KernelId, params: &Params, inputs: &[Extent], outputs: 
         KernelId::resize_bilinear => 8 * output,
         KernelId::resize_bilinear_fold => 8 * input,
         KernelId::norm => 8 * output,
+        KernelId::norm_statistics => 4 * input,
+        KernelId::norm_apply => 4 * output,
         KernelId::norm_grad => 14 * output,
+        KernelId::norm_grad_sums | KernelId::norm_grad_apply => 7 * input,
         // Two products and a sum for each number of the batch's, and a third product for variances.
         KernelId::running_statistics => 7 * (all(inputs) / 2).saturating_sub(output),
         KernelId::bce_with_logits_mean => 12 * input,

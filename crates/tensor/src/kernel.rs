@@ -37,7 +37,11 @@ macro_rules! for_each_kernel {
             ];
             concat: [concat(ConcatParams)];
             gather: [gather_rows(GatherParams), scatter_add_rows(GatherParams)];
-            norm: [norm(NormParams), norm_grad(NormParams), running_statistics(RunningParams)];
+            norm: [
+                norm(NormParams), norm_statistics(NormParams), norm_apply(NormParams),
+                norm_grad(NormParams), norm_grad_sums(NormParams), norm_grad_apply(NormParams),
+                running_statistics(RunningParams)
+            ];
             loss: [bce_with_logits(LossParams), bce_with_logits_mean(MeanLossParams)];
             dropout: [dropout(DrawParams)];
             random: [

@@ -9,8 +9,8 @@ use belamy_tensor::ops::norm::{NormParams, RunningParams};
 /// The family's faults: in words, the kernel, the fault.
 pub(super) fn faults() -> Faults {
     use KernelId::{
-        bce_with_logits, bce_with_logits_mean, concat, gather_rows, norm, norm_grad,
-        running_statistics, scatter_add_rows,
+        bce_with_logits, bce_with_logits_mean, concat, gather_rows, norm, norm_apply, norm_grad,
+        norm_grad_apply, norm_grad_sums, norm_statistics, running_statistics, scatter_add_rows,
     };
     vec![
         (
@@ -138,6 +138,55 @@ pub(super) fn faults() -> Faults {
             "activation's sign without beta",
             norm_grad,
             Fault::Inputs(|launch| drop_where(&mut launch.inputs[2], |_| true)),
+        ),
+        (
+            "deviations about zero",
+            norm_statistics,
+            Fault::Outputs(|launch| {
+                let means = launch.outputs[0].clone();
+                launch.outputs[1].iter_mut().zip(means).for_each(|(v, mean)| *v += mean * mean);
+            }),
+        ),
+        (
+            "statistics of the first part for all",
+            norm_apply,
+            inputs!(NormParams, |p, launch| {
+                let c = p.channels as usize;
+                for statistic in &mut launch.inputs[3..5] {
+                    (c..statistic.len()).for_each(|i| statistic[i] = statistic[i % c]);
+                }
+            }),
+        ),
+        ("epsilon forgotten", norm_apply, reads!(NormParams, |p| p.epsilon = 0.0)),
+        (
+            "sums of all that arrives, not of what the activation passes",
+            norm_grad_sums,
+            reads!(NormParams, |p| p.slope = 1.0),
+        ),
+        (
+            "products about zero",
+            norm_grad_sums,
+            outputs!(NormParams, |p, launch| {
+                let columns = (p.groups * p.channels) as usize;
+                let (sums, products) = launch.outputs[0].split_at_mut(columns);
+                let means = launch.inputs[4].iter().zip(sums);
+                products.iter_mut().zip(means).for_each(|(y, (mean, sum))| *y += mean * *sum);
+            }),
+        ),
+        (
+            "sums taken for means",
+            norm_grad_apply,
+            inputs!(NormParams, |p, launch| {
+                launch.inputs[6].iter_mut().for_each(|sum| *sum *= f64::from(p.rows));
+            }),
+        ),
+        (
+            "sums and products exchanged",
+            norm_grad_apply,
+            Fault::Inputs(|launch| {
+                let half = launch.inputs[6].len() / 2;
+                launch.inputs[6].rotate_left(half);
+            }),
         ),
         (
             "decay taken for what is taken",

@@ -1,4 +1,5 @@
-//! Normalisation: against its definition in primitives, values and gradients, over batches and over instances.
+//! Normalisation: against its definition in primitives, values and gradients, over batches and over instances; and its
+//! halves.
 
 use crate::case::Case;
 use crate::values::Domain;
@@ -7,6 +8,7 @@ use belamy_tensor::ops::norm::{
     Statistics, batch_norm, batch_norm_leaky_relu, instance_norm, instance_norm_leaky_relu,
     normalize, running_statistics,
 };
+use belamy_tensor::ops::norm_halves::{Normalization, norm_statistics};
 use belamy_tensor::{Result, Tensor};
 
 /// The definition over `[groups, rows, channels]`, in primitives.
@@ -67,6 +69,118 @@ fn activated_case(variant: &str, dims: &[usize], parts: usize, slope: f64) -> Ca
         // max(u, 0) + slope min(u, 0)
         u.relu()?.sub(&u.neg()?.relu()?.mul_scalar(slope)?)
     })
+}
+
+/// Each half of batch norm by itself, of statistics and sums that are not those of x.
+fn half_cases(variant: &str, dims: &'static [usize], parts: usize, slope: f64) -> Vec<Case> {
+    const EPSILON: f64 = 1e-3;
+    let channels = dims[dims.len() - 1];
+    let rows = dims.iter().product::<usize>() / channels / parts;
+    let (grouped, of_each) = ([parts, rows, channels], [parts, channels]);
+    // x, gamma, beta, mean, variance, h, sums
+    let half = move |t: &[Tensor], of: fn(Normalization<'_>, &[Tensor]) -> Result<Tensor>| {
+        let [x, gamma, beta, mean, variance] = [0, 1, 2, 3, 4].map(|place| &t[place]);
+        of(Normalization { x, gamma, beta, mean, variance, epsilon: EPSILON, slope }, &t[5..])
+    };
+    // x − mean, the deviation, and u.
+    let seen = move |t: &[Tensor]| {
+        let along_rows = |of: &Tensor| of.reshape([parts, 1, channels]);
+        let d = t[0].reshape(grouped)?.sub(&along_rows(&t[3])?)?;
+        let deviation = along_rows(&t[4])?.add_scalar(EPSILON)?.sqrt()?;
+        let u = d.div(&deviation)?.mul(&t[1])?.add(&t[2])?;
+        Ok::<_, belamy_tensor::Error>((d, deviation, u))
+    };
+    // What the activation passes of h.
+    let passed = move |u: &Tensor, h: &Tensor| {
+        let factor = u.greater_scalar(0.0)?.mul_scalar(1.0 - slope)?.add_scalar(slope)?;
+        h.reshape(grouped)?.mul(&factor)
+    };
+    let case = |op: &'static str, result: &str, operands: usize, build: BuildHalf| {
+        let domains: [(&[usize], Domain); 7] = [
+            (dims, Domain::Normal),
+            (&[channels], Domain::Positive),
+            (&[channels], Domain::Normal),
+            (&of_each, Domain::Normal),
+            (&of_each, Domain::Positive),
+            (dims, Domain::Normal),
+            (&[2, parts, channels], Domain::Normal),
+        ];
+        let case = Case::new(op, format!("{variant}{result}"), build).reduction(rows).slack(8.0);
+        let operands = domains.into_iter().take(operands);
+        operands.fold(case, |case, (shape, domain)| case.constant(shape, domain))
+    };
+    let statistics = |which: usize| -> BuildHalf {
+        Box::new(move |t| {
+            let statistics = norm_statistics(&t[0], parts)?;
+            Ok([statistics.mean, statistics.variance][which].clone())
+        })
+    };
+    let sums = |which: usize| -> BuildHalf {
+        Box::new(move |t| half(t, [of_sums, of_gamma, of_beta][which]))
+    };
+    vec![
+        case("norm_statistics", ", mean", 1, statistics(0))
+            .reference(move |t| t[0].reshape(grouped)?.mean(&[1])?.reshape(of_each)),
+        case("norm_statistics", ", variance", 1, statistics(1)).reference(move |t| {
+            let x = t[0].reshape(grouped)?;
+            x.sub(&x.mean(&[1])?)?.square()?.mean(&[1])?.reshape(of_each)
+        }),
+        case("norm_apply", "", 5, Box::new(move |t| half(t, |norm, _| norm.apply()))).reference(
+            move |t| {
+                let (_, _, u) = seen(t)?;
+                // max(u, 0) + slope min(u, 0)
+                let y = u.relu()?.sub(&u.neg()?.relu()?.mul_scalar(slope)?)?;
+                y.reshape(t[0].shape())
+            },
+        ),
+        case("norm_grad_sums", "", 6, sums(0)).reference(move |t| {
+            let (d, _, u) = seen(t)?;
+            let g = passed(&u, &t[5])?;
+            let sums = [g.sum(&[1])?, g.mul(&d)?.sum(&[1])?];
+            concat(&sums.each_ref(), 0)?.reshape([2, parts, channels])
+        }),
+        case("norm_grad_sums", ", gamma", 6, sums(1)).reference(move |t| {
+            let (d, deviation, u) = seen(t)?;
+            let products = passed(&u, &t[5])?.mul(&d.div(&deviation)?)?;
+            products.sum(&[0, 1])?.reshape([channels])
+        }),
+        case("norm_grad_sums", ", beta", 6, sums(2)).reference(move |t| {
+            let (_, _, u) = seen(t)?;
+            passed(&u, &t[5])?.sum(&[0, 1])?.reshape([channels])
+        }),
+        case(
+            "norm_grad_apply",
+            "",
+            7,
+            Box::new(move |t| half(t, |norm, rest| norm.grad_apply(&rest[0], &rest[1]))),
+        )
+        .reference(move |t| {
+            let (d, deviation, u) = seen(t)?;
+            let mean = |which: usize| {
+                let sums = t[6].slice(0, which, 1)?.reshape([parts, 1, channels])?;
+                sums.mul_scalar(1.0 / rows as f64)
+            };
+            let xhat = d.div(&deviation)?;
+            let left =
+                passed(&u, &t[5])?.sub(&mean(0)?)?.sub(&xhat.mul(&mean(1)?.div(&deviation)?)?)?;
+            left.mul(&t[1])?.div(&deviation)?.reshape(t[0].shape())
+        }),
+    ]
+}
+
+/// How a half's case is computed.
+type BuildHalf = Box<dyn Fn(&[Tensor]) -> Result<Tensor> + Send + Sync>;
+
+fn of_sums(norm: Normalization<'_>, h: &[Tensor]) -> Result<Tensor> {
+    Ok(norm.grad_sums(&h[0])?.sums)
+}
+
+fn of_gamma(norm: Normalization<'_>, h: &[Tensor]) -> Result<Tensor> {
+    Ok(norm.grad_sums(&h[0])?.grad_gamma)
+}
+
+fn of_beta(norm: Normalization<'_>, h: &[Tensor]) -> Result<Tensor> {
+    Ok(norm.grad_sums(&h[0])?.grad_beta)
 }
 
 fn running_case(variant: &str, parts: usize, channels: usize, decay: f64, unbiased: bool) -> Case {
@@ -130,6 +244,21 @@ pub fn cases() -> Vec<Case> {
         running_case("two parts", 2, 7, 0.75, true),
         running_case("many channels", 3, 1031, 0.9, false).large(),
     ]);
+    for (variant, dims, parts, slope) in [
+        ("image", &[4, 3, 2, 3][..], 1, 0.2),
+        ("rows of eight", &[9, 8], 1, 1.0),
+        ("two parts", &[6, 2, 3, 2], 2, 0.1),
+        ("three parts", &[6, 3, 4], 3, 0.3),
+    ] {
+        cases.extend(half_cases(variant, dims, parts, slope));
+    }
+    for (variant, dims, parts, slope) in [
+        ("large, two parts", &[10, 13, 11, 19][..], 2, 0.2),
+        ("large, many rows", &[4097, 3], 1, 1.0),
+        ("large, rows of 68", &[602, 68], 2, 0.0),
+    ] {
+        cases.extend(half_cases(variant, dims, parts, slope).into_iter().map(Case::large));
+    }
     for (variant, variance) in [("mean", false), ("variance", true)] {
         cases.push(
             Case::new("batch_norm_statistics", variant, move |t| {

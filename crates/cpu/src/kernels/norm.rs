@@ -1,6 +1,8 @@
-//! `norm`, `norm_grad`, `running_statistics`: see `belamy_tensor::ops::norm` for the mathematics.
+//! `norm`, `norm_grad`, the halves of both, `running_statistics`: see `belamy_tensor::ops::norm` and `norm_halves` for the
+//! mathematics.
 //!
-//! Two passes over memory: one for two sums over the rows of each group and channel, one for the result. The first
+//! Two passes over memory, each a function and a kernel by itself: one for two sums over the rows of each group and
+//! channel ([`statistics_of`], [`Channels::sums`]), one for the result ([`apply_of`], [`Channels::gradient`]). The first
 //! hands out tiles of at most [`TILE_CHANNELS`] channels and [`TILE_ELEMENTS`] elements, so that many rows of few
 //! channels (convolutions) and few rows of many (dense layers) both spread over the threads; a tile sums its rows in
 //! order in f64, and the tiles of a channel are added in order: the bits do not depend on the threads.
@@ -38,6 +40,13 @@ impl Extents {
             rows: params.rows as usize,
             channels: params.channels as usize,
         }
+    }
+
+    /// gamma s: `[G, C]`.
+    fn scale<E: Real>(self, gamma: &[E], variance: &[f64], epsilon: f64) -> Vec<f64> {
+        let channels = (0..self.groups).flat_map(|_| 0..self.channels);
+        let factor = |(c, variance): (usize, &f64)| gamma[c].to_f64() / (variance + epsilon).sqrt();
+        channels.zip(variance).map(factor).collect()
     }
 
     /// Two sums over the rows, each `[G, C]`. `add` adds one row's terms to both; it is given the row segment's
@@ -111,13 +120,40 @@ pub(super) fn norm(run: Run<'_>) {
 
 fn norm_of<E: Real>(mut run: Run<'_>) {
     let params = NormParams::decode(&run.params);
-    let e = Extents::decode(&params);
-    let (x, gamma) = (run.input::<E>(0), run.input::<E>(1)); // x: [G, R, C]  gamma: [C]
-    let beta = widen(run.input::<E>(2)); // [C]
+    let operands = [0, 1, 2].map(|place| run.input::<E>(place)); // x: [G, R, C]  gamma, beta: [C]
     let [y, mean_out, variance_out] = &mut run.outputs[..] else {
         unreachable!("norm has three outputs");
     };
+    let (mean, variance) = statistics_of(Extents::decode(&params), operands[0]);
+    narrow(&mean, mean_out.values_mut::<E>());
+    narrow(&variance, variance_out.values_mut::<E>());
+    apply_of(&params, operands, &mean, &variance, y.values_mut::<E>());
+}
 
+pub(super) fn norm_statistics(run: Run<'_>) {
+    for_real!(run, norm_statistics_of);
+}
+
+fn norm_statistics_of<E: Real>(mut run: Run<'_>) {
+    let e = Extents::decode(&NormParams::decode(&run.params));
+    let (mean, variance) = statistics_of(e, run.input::<E>(0));
+    narrow(&mean, run.outputs[0].values_mut::<E>());
+    narrow(&variance, run.outputs[1].values_mut::<E>());
+}
+
+pub(super) fn norm_apply(run: Run<'_>) {
+    for_real!(run, norm_apply_of);
+}
+
+fn norm_apply_of<E: Real>(mut run: Run<'_>) {
+    let operands = [0, 1, 2].map(|place| run.input::<E>(place));
+    let [mean, variance] = [3, 4].map(|place| widen(run.input::<E>(place))); // [G, C]
+    let y = run.outputs[0].values_mut::<E>();
+    apply_of(&NormParams::decode(&run.params), operands, &mean, &variance, y);
+}
+
+/// Mean and variance, each `[G, C]`.
+fn statistics_of<E: Real>(e: Extents, x: &[E]) -> (Vec<f64>, Vec<f64>) {
     let group = e.rows * e.channels;
     let shift: Vec<f64> = // [G, C]: each group's first row
         (0..e.groups).flat_map(|g| widen(&x[g * group..g * group + e.channels])).collect();
@@ -125,19 +161,27 @@ fn norm_of<E: Real>(mut run: Run<'_>) {
         add_deviations::<E>(&x[at..], &shift[channel..], sums, squares);
     });
     let rows = e.rows as f64;
-    let (mut mean, mut variance) = (shift, squares); // [G, C]
-    let mut scale = vec![0.0; sums.len()]; // [G, C]
+    let (mut mean, mut variance) = (shift, squares);
     for i in 0..sums.len() {
         let raw = (variance[i] - sums[i] * sums[i] / rows) / rows;
         // Rounding may leave a tiny negative number; NaN must stay NaN.
         variance[i] = if raw < 0.0 { 0.0 } else { raw };
         mean[i] += sums[i] / rows;
-        scale[i] = gamma[i % e.channels].to_f64() / (variance[i] + params.epsilon).sqrt();
     }
-    narrow(&mean, mean_out.values_mut::<E>());
-    narrow(&variance, variance_out.values_mut::<E>());
+    (mean, variance)
+}
 
-    e.fill_rows(y.values_mut::<E>(), |at, channel, y| {
+/// y from x, gamma and beta, and statistics `[G, C]`.
+fn apply_of<E: Real>(
+    params: &NormParams,
+    [x, gamma, beta]: [&[E]; 3],
+    mean: &[f64],
+    variance: &[f64],
+    y: &mut [E],
+) {
+    let (e, beta) = (Extents::decode(params), widen(beta));
+    let scale = e.scale(gamma, variance, params.epsilon);
+    e.fill_rows(y, |at, channel, y| {
         normalize_row::<E>(&x[at..], &mean[channel..], &scale[channel..], &beta, params.slope, y);
     });
 }
@@ -180,45 +224,108 @@ pub(super) fn norm_grad(run: Run<'_>) {
 }
 
 fn norm_grad_of<E: Real>(mut run: Run<'_>) {
-    let params = NormParams::decode(&run.params);
-    let (e, slope) = (Extents::decode(&params), params.slope);
-    let (x, gamma, h) = (run.input::<E>(0), run.input::<E>(1), run.input::<E>(3)); // x, h: [G, R, C]
-    let beta = widen(run.input::<E>(2)); // [C]
-    let (mean, variance) = (widen(run.input::<E>(4)), run.input::<E>(5)); // [G, C]
+    let channels = Channels::of::<E>(&run);
+    let (x, h) = (run.input::<E>(0), run.input::<E>(3)); // [G, R, C]
     let [grad_x, grad_gamma, grad_beta] = &mut run.outputs[..] else {
         unreachable!("norm_grad has three outputs");
     };
-    // gamma s and beta, each [G, C]: u = scale (x − mean) + shift.
-    let groups = (0..e.groups).flat_map(|_| 0..e.channels).zip(variance);
-    let scale: Vec<f64> = groups
-        .map(|(c, variance)| gamma[c].to_f64() / (variance.to_f64() + params.epsilon).sqrt())
-        .collect();
-    let shift = beta.repeat(e.groups);
-
-    // Σ_r g and Σ_r g (x − mean).
-    let (sums, products) = e.row_sums(|at, channel, sums, products| {
-        let constants = [&mean[channel..], &scale[channel..], &shift[channel..]];
-        add_cotangents::<E>(&x[at..], &h[at..], constants, slope, sums, products);
-    });
-    let rows = e.rows as f64;
-    let (mut gammas, mut betas) = (vec![0.0; e.channels], vec![0.0; e.channels]);
-    // grad_x = scale g + b (x − mean) + c, each [G, C].
-    let (mut b, mut c) = (products.clone(), sums.clone());
-    for i in 0..sums.len() {
-        let channel = i % e.channels;
-        let s = 1.0 / (variance[i].to_f64() + params.epsilon).sqrt();
-        gammas[channel] += products[i] * s;
-        betas[channel] += sums[i];
-        b[i] = -scale[i] * s * s * products[i] / rows;
-        c[i] = -scale[i] * sums[i] / rows;
-    }
+    let (sums, products) = channels.sums(x, h);
+    let (gammas, betas) = channels.affine(&sums, &products);
     narrow(&gammas, grad_gamma.values_mut::<E>());
     narrow(&betas, grad_beta.values_mut::<E>());
+    channels.gradient(x, h, &sums, &products, grad_x.values_mut::<E>());
+}
 
-    e.fill_rows(grad_x.values_mut::<E>(), |at, channel, grad_x| {
-        let constants = [&mean[..], &scale, &shift, &b, &c].map(|all| &all[channel..]);
-        gradient_row::<E>(&x[at..], &h[at..], constants, slope, grad_x);
-    });
+pub(super) fn norm_grad_sums(run: Run<'_>) {
+    for_real!(run, norm_grad_sums_of);
+}
+
+fn norm_grad_sums_of<E: Real>(mut run: Run<'_>) {
+    let channels = Channels::of::<E>(&run);
+    let (x, h) = (run.input::<E>(0), run.input::<E>(3));
+    let [sums_out, grad_gamma, grad_beta] = &mut run.outputs[..] else {
+        unreachable!("norm_grad_sums has three outputs");
+    };
+    let (sums, products) = channels.sums(x, h);
+    let (gammas, betas) = channels.affine(&sums, &products);
+    narrow(&[sums, products].concat(), sums_out.values_mut::<E>()); // [2, G, C]
+    narrow(&gammas, grad_gamma.values_mut::<E>());
+    narrow(&betas, grad_beta.values_mut::<E>());
+}
+
+pub(super) fn norm_grad_apply(run: Run<'_>) {
+    for_real!(run, norm_grad_apply_of);
+}
+
+fn norm_grad_apply_of<E: Real>(mut run: Run<'_>) {
+    let channels = Channels::of::<E>(&run);
+    let (x, h, sums) = (run.input::<E>(0), run.input::<E>(3), widen(run.input::<E>(6)));
+    let (sums, products) = sums.split_at(channels.mean.len());
+    channels.gradient(x, h, sums, products, run.outputs[0].values_mut::<E>());
+}
+
+/// What the backward passes know of each group's channels, `[G, C]` each: u = scale (x − mean) + shift, and s.
+struct Channels {
+    e: Extents,
+    slope: f64,
+    mean: Vec<f64>,
+    scale: Vec<f64>,
+    shift: Vec<f64>,
+    s: Vec<f64>,
+}
+
+impl Channels {
+    /// From x, gamma, beta, h, mean and variance.
+    fn of<E: Real>(run: &Run<'_>) -> Channels {
+        let params = NormParams::decode(&run.params);
+        let e = Extents::decode(&params);
+        let [mean, variance] = [4, 5].map(|place| widen(run.input::<E>(place)));
+        let scale = e.scale(run.input::<E>(1), &variance, params.epsilon);
+        let shift = widen(run.input::<E>(2)).repeat(e.groups);
+        let s = variance.iter().map(|variance| 1.0 / (variance + params.epsilon).sqrt()).collect();
+        Channels { e, slope: params.slope, mean, scale, shift, s }
+    }
+
+    /// Σ_r g and Σ_r g (x − mean), each `[G, C]`.
+    fn sums<E: Real>(&self, x: &[E], h: &[E]) -> (Vec<f64>, Vec<f64>) {
+        self.e.row_sums(|at, channel, sums, products| {
+            let constants = [&self.mean, &self.scale, &self.shift].map(|all| &all[channel..]);
+            add_cotangents::<E>(&x[at..], &h[at..], constants, self.slope, sums, products);
+        })
+    }
+
+    /// The gradients of gamma and beta, `[C]`.
+    fn affine(&self, sums: &[f64], products: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let channels = self.e.channels;
+        let (mut gammas, mut betas) = (vec![0.0; channels], vec![0.0; channels]);
+        for i in 0..sums.len() {
+            gammas[i % channels] += products[i] * self.s[i];
+            betas[i % channels] += sums[i];
+        }
+        (gammas, betas)
+    }
+
+    /// grad_x = scale g + b (x − mean) + c.
+    fn gradient<E: Real>(
+        &self,
+        x: &[E],
+        h: &[E],
+        sums: &[f64],
+        products: &[f64],
+        grad_x: &mut [E],
+    ) {
+        let Channels { e, slope, mean, scale, shift, s } = self;
+        let rows = e.rows as f64;
+        let (mut b, mut c) = (products.to_vec(), sums.to_vec()); // [G, C]
+        for i in 0..sums.len() {
+            b[i] = -scale[i] * s[i] * s[i] * products[i] / rows;
+            c[i] = -scale[i] * sums[i] / rows;
+        }
+        e.fill_rows(grad_x, |at, channel, grad_x| {
+            let constants = [mean, scale, shift, &b, &c].map(|all| &all[channel..]);
+            gradient_row::<E>(&x[at..], &h[at..], constants, *slope, grad_x);
+        });
+    }
 }
 
 vectorised! {

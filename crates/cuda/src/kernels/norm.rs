@@ -1,7 +1,9 @@
-//! `norm`, `norm_grad`: three passes each, and where there are groups a fourth for the affine parameters' gradients; `running_statistics`: one
-//! thread owns a channel. See `kernels/norm.cu`.
+//! `norm`, `norm_grad`: three passes each, and where there are groups a fourth for the affine parameters' gradients; the
+//! halves of both: two passes each, and that fourth; `running_statistics`: one thread owns a channel. See
+//! `kernels/norm.cu`.
 
-use super::{Result, Run, THREADS, VECTOR, arguments};
+use super::{Operand, Result, Run, THREADS, VECTOR, arguments};
+use crate::memory::Memory;
 use belamy_tensor::ops::norm::NormParams;
 
 /// The most rows of a channel that a block sums: 64 for each of its eight warps.
@@ -40,6 +42,26 @@ impl Plan {
         if self.channels.is_multiple_of(4) { fours } else { entry }
     }
 
+    /// Blocks of a pass that adds the parts of channels.
+    fn adding(&self) -> usize {
+        self.columns().div_ceil(CHANNELS)
+    }
+
+    /// Blocks of a pass with a thread for each of `[G, C]`.
+    fn flat_columns(&self) -> usize {
+        self.columns().div_ceil(THREADS as usize)
+    }
+
+    /// Room for both sums of each channel's parts.
+    fn sums(&self, run: &Run<'_>) -> Result<Memory> {
+        run.workspace(2 * self.columns() * self.parts * size_of::<f64>())
+    }
+
+    /// Room for the groups' shares of the affine parameters' gradients.
+    fn affine(&self, run: &Run<'_>) -> Result<Memory> {
+        run.workspace(2 * self.columns() * size_of::<f64>())
+    }
+
     /// Blocks of a pass over x.
     fn tiles(&self) -> usize {
         self.groups * self.channels.div_ceil(CHANNELS) * self.parts
@@ -51,47 +73,119 @@ fn flat(len: u32) -> usize {
     len.div_ceil(VECTOR).div_ceil(THREADS) as usize
 }
 
+/// The sums of x's parts.
+fn parts_of_x(run: &Run<'_>, plan: &Plan, x: Operand) -> Result<Memory> {
+    let sums = plan.sums(run)?;
+    let entry = plan.summing("norm_parts", "norm_parts_fours");
+    run.launch(entry, plan.tiles(), THREADS, arguments![plan.parts as u32, x, &sums])?;
+    Ok(sums)
+}
+
+/// The last pass of `norm` and `norm_apply`.
+fn apply(run: &Run<'_>, x: Operand, beta: Operand, mean: Operand, scale: &Memory) -> Result<()> {
+    let y = run.outputs[0];
+    let len = y.elements as u32;
+    run.launch("norm_apply", flat(len), THREADS, arguments![len, x, beta, mean, scale, y])
+}
+
 pub(super) fn norm(run: &Run<'_>) -> Result<()> {
     let plan = Plan::of(run);
-    let parts = plan.parts as u32;
-    let ([x, gamma, beta], [y, mean, variance]) = (&run.inputs[..], &run.outputs[..]) else {
+    let (&[x, gamma, beta], &[_, mean, variance]) = (&run.inputs[..], &run.outputs[..]) else {
         unreachable!("norm has three inputs and three outputs");
     };
-    let sums = run.workspace(2 * plan.columns() * plan.parts * size_of::<f64>())?;
+    let sums = parts_of_x(run, &plan, x)?;
     let scale = run.workspace(plan.columns() * size_of::<f32>())?;
-    let entry = plan.summing("norm_sums", "norm_sums_fours");
-    run.launch(entry, plan.tiles(), THREADS, arguments![parts, *x, &sums])?;
-    let arguments = arguments![parts, *x, *gamma, &sums, *mean, *variance, &scale];
-    run.launch("norm_statistics", plan.columns().div_ceil(CHANNELS), THREADS, arguments)?;
-    let len = y.elements as u32;
-    run.launch("norm_apply", flat(len), THREADS, arguments![len, *x, *beta, *mean, &scale, *y])
+    let arguments = arguments![plan.parts as u32, x, gamma, &sums, mean, variance, &scale];
+    run.launch("norm_factors", plan.adding(), THREADS, arguments)?;
+    apply(run, x, beta, mean, &scale)
+}
+
+pub(super) fn norm_statistics(run: &Run<'_>) -> Result<()> {
+    let plan = Plan::of(run);
+    let (&[x], &[mean, variance]) = (&run.inputs[..], &run.outputs[..]) else {
+        unreachable!("norm_statistics has one input and two outputs");
+    };
+    let sums = parts_of_x(run, &plan, x)?;
+    let arguments = arguments![plan.parts as u32, x, &sums, mean, variance];
+    run.launch("norm_statistics", plan.adding(), THREADS, arguments)
+}
+
+pub(super) fn norm_apply(run: &Run<'_>) -> Result<()> {
+    let plan = Plan::of(run);
+    let &[x, gamma, beta, mean, variance] = &run.inputs[..] else {
+        unreachable!("norm_apply has five inputs");
+    };
+    let scale = run.workspace(plan.columns() * size_of::<f32>())?;
+    let arguments = arguments![gamma, variance, &scale];
+    run.launch("norm_apply_factors", plan.flat_columns(), THREADS, arguments)?;
+    apply(run, x, beta, mean, &scale)
+}
+
+/// The sums of the cotangent's parts.
+fn parts_of_g(run: &Run<'_>, plan: &Plan) -> Result<Memory> {
+    let &[x, gamma, beta, h, mean, variance] = &run.inputs[..] else {
+        unreachable!("norm_grad and norm_grad_sums have six inputs");
+    };
+    let sums = plan.sums(run)?;
+    let arguments = arguments![plan.parts as u32, x, gamma, beta, h, mean, variance, &sums];
+    let entry = plan.summing("norm_grad_parts", "norm_grad_parts_fours");
+    run.launch(entry, plan.tiles(), THREADS, arguments)?;
+    Ok(sums)
+}
+
+/// The affine parameters' gradients from the shares of several groups.
+fn add_groups(run: &Run<'_>, plan: &Plan, affine: &Memory) -> Result<()> {
+    if plan.groups == 1 {
+        return Ok(());
+    }
+    let arguments = arguments![affine, run.outputs[1], run.outputs[2]];
+    run.launch("norm_grad_affine", plan.channels.div_ceil(CHANNELS), THREADS, arguments)
+}
+
+/// The last pass of `norm_grad` and `norm_grad_apply`.
+fn apply_gradient(run: &Run<'_>, factors: &Memory) -> Result<()> {
+    let (inputs, grad_x) = (&run.inputs, run.outputs[0]);
+    let (x, beta, h, mean) = (inputs[0], inputs[2], inputs[3], inputs[4]);
+    let len = grad_x.elements as u32;
+    let arguments = arguments![len, x, beta, h, mean, factors, grad_x];
+    run.launch("norm_grad_apply", flat(len), THREADS, arguments)
 }
 
 pub(super) fn norm_grad(run: &Run<'_>) -> Result<()> {
     let plan = Plan::of(run);
-    let parts = plan.parts as u32;
-    let ([x, gamma, beta, h, mean, variance], [grad_x, grad_gamma, grad_beta]) =
-        (&run.inputs[..], &run.outputs[..])
-    else {
-        unreachable!("norm_grad has six inputs and three outputs");
+    let (gamma, variance) = (run.inputs[1], run.inputs[5]);
+    let &[_, grad_gamma, grad_beta] = &run.outputs[..] else {
+        unreachable!("norm_grad has three outputs");
     };
-    let sums = run.workspace(2 * plan.columns() * plan.parts * size_of::<f64>())?;
+    let sums = parts_of_g(run, &plan)?;
     let factors = run.workspace(3 * plan.columns() * size_of::<f32>())?;
-    let affine = run.workspace(2 * plan.columns() * size_of::<f64>())?;
-    let arguments = arguments![parts, *x, *gamma, *beta, *h, *mean, *variance, &sums];
-    let entry = plan.summing("norm_grad_sums", "norm_grad_sums_fours");
-    run.launch(entry, plan.tiles(), THREADS, arguments)?;
+    let (parts, affine) = (plan.parts as u32, plan.affine(run)?);
     let arguments =
-        arguments![parts, *gamma, *variance, &sums, &factors, &affine, *grad_gamma, *grad_beta];
-    run.launch("norm_grad_factors", plan.columns().div_ceil(CHANNELS), THREADS, arguments)?;
-    if plan.groups > 1 {
-        let blocks = plan.channels.div_ceil(CHANNELS);
-        let arguments = arguments![&affine, *grad_gamma, *grad_beta];
-        run.launch("norm_grad_affine", blocks, THREADS, arguments)?;
-    }
-    let len = grad_x.elements as u32;
-    let arguments = arguments![len, *x, *beta, *h, *mean, &factors, *grad_x];
-    run.launch("norm_grad_apply", flat(len), THREADS, arguments)
+        arguments![parts, gamma, variance, &sums, &factors, &affine, grad_gamma, grad_beta];
+    run.launch("norm_grad_factors", plan.adding(), THREADS, arguments)?;
+    add_groups(run, &plan, &affine)?;
+    apply_gradient(run, &factors)
+}
+
+pub(super) fn norm_grad_sums(run: &Run<'_>) -> Result<()> {
+    let plan = Plan::of(run);
+    let &[totals, grad_gamma, grad_beta] = &run.outputs[..] else {
+        unreachable!("norm_grad_sums has three outputs");
+    };
+    let sums = parts_of_g(run, &plan)?;
+    let (parts, variance, affine) = (plan.parts as u32, run.inputs[5], plan.affine(run)?);
+    let arguments = arguments![parts, variance, &sums, &affine, totals, grad_gamma, grad_beta];
+    run.launch("norm_grad_sums", plan.adding(), THREADS, arguments)?;
+    add_groups(run, &plan, &affine)
+}
+
+pub(super) fn norm_grad_apply(run: &Run<'_>) -> Result<()> {
+    let plan = Plan::of(run);
+    let (gamma, variance, totals) = (run.inputs[1], run.inputs[5], run.inputs[6]);
+    let factors = run.workspace(3 * plan.columns() * size_of::<f32>())?;
+    let arguments = arguments![gamma, variance, totals, &factors];
+    run.launch("norm_grad_apply_factors", plan.flat_columns(), THREADS, arguments)?;
+    apply_gradient(run, &factors)
 }
 
 pub(super) fn running_statistics(run: &Run<'_>) -> Result<()> {

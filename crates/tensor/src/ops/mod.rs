@@ -15,7 +15,8 @@
 //! | [`pixel_shuffle`] | pixel_shuffle, pixel_unshuffle, by permute | linear | one another |
 //! | [`gather`] | gather_rows, scatter_add_rows | linear | one another |
 //! | [`norm`] | batch_norm, instance_norm, normalize | fused | norm_grad, or through its definition |
-//! | [`norm_over_ranks`] | batch_norm_over_ranks | fused | norm_grad, or through its definition |
+//! | [`norm_halves`] | norm_statistics, norm_apply, norm_grad_sums, norm_grad_apply | parts of norm and norm_grad | none |
+//! | [`norm_over_ranks`] | batch_norm_over_ranks | fused | norm_grad's halves, or through its definition |
 //! | [`all_reduce`] | all_reduce_sum | linear | itself |
 //! | [`loss`] | bce_with_logits, cross_entropy_with_logits | fused; composed | pointwise |
 //! | [`dropout`] | dropout | linear | itself |
@@ -32,6 +33,7 @@ pub mod gather;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
+pub mod norm_halves;
 pub mod norm_over_ranks;
 pub mod optimizer;
 pub mod pad;

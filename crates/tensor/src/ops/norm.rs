@@ -17,13 +17,21 @@
 //!             grad_x      = gamma s (g − 1/R Σ_r g − x̂ 1/R Σ_r g x̂)
 //!             grad_gamma  = Σ_g Σ_r g x̂        grad_beta = Σ_g Σ_r g
 //!
+//! norm_statistics   from x: mean, variance                                the halves of norm, for whom something
+//! norm_apply        from x, gamma, beta, mean, variance: y                happens between them
+//! norm_grad_sums    from what norm_grad has: sums[0] = Σ_r g and sums[1] = Σ_r g (x − mean) of each group, [2, G, C],
+//!                   grad_gamma = Σ_g s sums[1],  grad_beta = Σ_g sums[0]
+//! norm_grad_apply   from these and sums: grad_x = gamma s (g − 1/R sums[0] − (x − mean) s² 1/R sums[1])
+//!
 //! running_statistics   for each part in order, from r = the running value, b = the part's:
 //!                      r ← decay r + (1 − decay) b      variances first times `correction`, 1 or n / (n − 1)
 //! ```
 //!
 //! One group of threads owns a tile of rows and channels; sums over rows are partial sums of fixed blocks, added in
 //! order. Cost: `norm` reads x twice and writes y once, 8 operations an element; `norm_grad` reads x and h twice and
-//! writes grad_x once, 14 operations an element. The activation costs no pass over memory of its own.
+//! writes grad_x once, 14 operations an element. The activation costs no pass over memory of its own. A half costs half:
+//! `norm_statistics` reads x once, `norm_apply` reads x and writes y; `norm_grad_sums` reads x and h once,
+//! `norm_grad_apply` reads both and writes grad_x.
 //!
 //! mean and variance are constants to the graph: a first derivative takes them to the fused `norm_grad`, a
 //! derivative that will be differentiated again goes through the definition in primitives, so any order is right.
@@ -37,7 +45,7 @@ use crate::ops::finite::one_device;
 use crate::{Shape, Tensor};
 
 crate::kernel_params! {
-    /// Parameters of `norm` and `norm_grad`; names as in the file's header.
+    /// Parameters of `norm`, `norm_grad` and their halves; names as in the file's header.
     pub struct NormParams { integers { groups: u32, rows: u32, channels: u32 } scalars { epsilon, slope } }
 }
 
@@ -166,7 +174,7 @@ impl Op for Norm {
 }
 
 #[track_caller]
-fn check_epsilon(op: &'static str, epsilon: f64) -> Result<()> {
+pub(super) fn check_epsilon(op: &'static str, epsilon: f64) -> Result<()> {
     if epsilon > 0.0 && epsilon.is_finite() {
         return Ok(());
     }
@@ -249,23 +257,10 @@ pub fn batch_norm_leaky_relu(
         );
         return Err(Error::shape("batch_norm", &[x.shape()], rule));
     }
-    of_any_count(x, gamma, beta, epsilon, slope, parts)
-}
-
-/// As [`batch_norm_leaky_relu`], of channels that may have a single number.
-pub(crate) fn of_any_count(
-    x: &Tensor,
-    gamma: Option<&Tensor>,
-    beta: Option<&Tensor>,
-    epsilon: f64,
-    slope: f64,
-    parts: usize,
-) -> Result<(Tensor, Statistics)> {
     let op = Norm { name: "batch_norm", groups: Groups::Parts(parts), epsilon, slope };
     let (y, mut saved) = apply_affine(op, x, gamma, beta)?;
     let (variance, mean) = (saved.pop(), saved.pop());
     let (mean, variance) = mean.zip(variance).expect("norm saves its mean and variance");
-    let count = x.shape().elements() / mean.shape().elements().max(1);
     Ok((y, Statistics { mean, variance, count }))
 }
 

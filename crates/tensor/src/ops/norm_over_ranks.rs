@@ -12,24 +12,23 @@
 //!   grad_x     = gamma s (g − 1/NR Σ_r Σ_R g − x̂ 1/NR Σ_r Σ_R g x̂)
 //! ```
 //!
-//! It is made of the kernels of [`mod@norm`]: `norm` gives this rank's statistics and its own x̂_r, of which
-//! y = leaky_relu(a x̂_r + b) with a and b of a channel; `norm_grad`, given the statistics of all, gives the sums of this
-//! rank and a grad_x with those in the place of everybody's, which p + q x puts right. Cost beside batch norm of one
-//! rank: another `norm` (or three passes, of several parts) and three passes on the way back, and two exchanges of 2 G C
-//! numbers.
+//! It is made of batch norm's halves ([`super::norm_halves`]): `norm_statistics`, an exchange, `norm_apply`; and on the way
+//! back `norm_grad_sums`, an exchange, `norm_grad_apply`. A rank's rows are as many as everybody's, so the mean over ranks of
+//! the sums over rows, divided by R, is the mean over all rows. Cost beside batch norm of one rank: the two exchanges, of
+//! 2 G C numbers each.
 //!
 //! A derivative that will be differentiated again goes through the definition in primitives, with
 //! [`all_reduce_mean`] in the place of the means.
 
-use super::all_reduce::all_reduce_mean;
-use super::concat::concat;
-use super::norm::{self, NormParams, Statistics, batch_norm_leaky_relu};
+use super::all_reduce::{all_reduce_mean, all_reduce_means};
+use super::norm::{NormParams, Statistics, batch_norm_leaky_relu};
+use super::norm_halves::{Normalization, norm_statistics};
 use crate::Tensor;
 use crate::autograd::{Backward, Graph};
 use crate::communicator::Ranks;
 use crate::device::Meta;
 use crate::error::{Error, Result};
-use crate::kernel::{KernelId, Params};
+use crate::kernel::KernelId;
 use crate::op::{self, Launch, Op};
 
 #[derive(Debug, Clone)]
@@ -45,13 +44,6 @@ impl NormOverRanks {
     fn extents(&self, x: Meta) -> [usize; 3] {
         let channels = x.shape.dims().last().copied().unwrap_or(1);
         [self.parts, x.shape.elements() / (self.parts * channels).max(1), channels]
-    }
-
-    /// The parameters of a kernel for one part.
-    fn params_of_a_part(&self, x: Meta) -> Params {
-        let [_, rows, channels] = self.extents(x).map(|extent| extent as u32);
-        let (epsilon, slope) = (self.epsilon, self.slope);
-        NormParams { groups: 1, rows, channels, epsilon, slope }.encode()
     }
 
     fn definition(&self, inputs: &[Tensor]) -> Result<Tensor> {
@@ -78,59 +70,31 @@ impl Op for NormOverRanks {
         Ok(inputs[0])
     }
 
-    /// What a rank launches of it by itself.
+    /// What a rank launches when it knows everybody's statistics.
     fn launch(&self, inputs: &[Meta], _output: Meta) -> Launch {
-        Launch::Kernel(KernelId::norm, self.params_of_a_part(inputs[0]))
+        let [groups, rows, channels] = self.extents(inputs[0]).map(|extent| extent as u32);
+        let (epsilon, slope) = (self.epsilon, self.slope);
+        let params = NormParams { groups, rows, channels, epsilon, slope };
+        Launch::Kernel(KernelId::norm_apply, params.encode())
     }
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         if cx.graph == Graph::Keep {
             return cx.through(|inputs| self.definition(inputs));
         }
-        let (x, gamma, beta) = (&cx.inputs[0], &cx.inputs[1], &cx.inputs[2]);
-        let [parts, rows, channels] = self.extents(x.meta());
-        let [mean, variance] = [&cx.saved[0], &cx.saved[1]];
-        let (flat, grad) =
-            (x.reshape([parts * rows, channels])?, cx.grad.reshape([parts * rows, channels])?);
-        let mut own = Vec::new();
-        for part in 0..parts {
-            let rows_of = |all: &Tensor| {
-                if parts == 1 { Ok(all.clone()) } else { all.slice(0, part * rows, rows) }
-            };
-            let (x, grad) = (rows_of(&flat)?, rows_of(&grad)?);
-            let [mean, variance] = [mean.slice(0, part, 1)?, variance.slice(0, part, 1)?];
-            let grads = op::launch_on(
-                x.device(),
-                KernelId::norm_grad,
-                self.params_of_a_part(cx.inputs[0].meta()),
-                &[&x, gamma, beta, &grad, &mean, &variance],
-                &[x.meta(), gamma.meta(), gamma.meta()],
-            )?;
-            own.push(grads);
-        }
-        // Sums of g x̂, then of g: [2, G, C], this rank's and the mean of all ranks'.
-        let mut sums = Vec::new();
-        for which in [1, 2] {
-            for grads in &own {
-                sums.push(grads[which].reshape([1, channels])?);
-            }
-        }
-        let sums = concat(&sums.iter().collect::<Vec<_>>(), 0)?.reshape([2, parts, channels])?;
-        let beyond = sums.sub(&all_reduce_mean(&sums, &self.ranks)?)?;
-        let beyond = beyond.mul_scalar(1.0 / rows as f64)?;
-        let [of_products, of_grads] =
-            [0, 1].map(|which| beyond.slice(0, which, 1)?.reshape([parts, channels]));
-        let scale = variance.add_scalar(self.epsilon)?.sqrt()?.reciprocal()?;
-        let q = scale.square()?.mul(gamma)?.mul(&of_products?)?;
-        let p = scale.mul(gamma)?.mul(&of_grads?)?.sub(&q.mul(mean)?)?;
-        let grads_x: Vec<&Tensor> = own.iter().map(|grads| &grads[0]).collect();
-        let grad_x = if parts == 1 { grads_x[0].clone() } else { concat(&grads_x, 0)? };
-        let shape = [parts, rows, channels];
-        let per_channel = |of: Tensor| of.reshape([parts, 1, channels]);
-        let put_right = x.reshape(shape)?.mul(&per_channel(q)?)?.add(&per_channel(p)?)?;
-        let grad_x = grad_x.reshape(shape)?.add(&put_right)?.reshape(x.shape())?;
-        let total = |which: usize| sums.slice(0, which, 1)?.sum(&[0, 1])?.reshape([channels]);
-        Ok(vec![Some(grad_x), Some(total(0)?), Some(total(1)?)])
+        let norm = Normalization {
+            x: &cx.inputs[0],
+            gamma: &cx.inputs[1],
+            beta: &cx.inputs[2],
+            mean: &cx.saved[0],
+            variance: &cx.saved[1],
+            epsilon: self.epsilon,
+            slope: self.slope,
+        };
+        let own = norm.grad_sums(cx.grad)?;
+        let everybodys = all_reduce_means(&[own.sums], &self.ranks)?;
+        let grad_x = norm.grad_apply(cx.grad, &everybodys[0])?;
+        Ok(vec![Some(grad_x), Some(own.grad_gamma), Some(own.grad_beta)])
     }
 
     fn reference(&self, inputs: &[Tensor]) -> Option<Result<Tensor>> {
@@ -155,27 +119,13 @@ pub fn batch_norm_over_ranks(
     if ranks.size() == 1 {
         return batch_norm_leaky_relu(x, Some(gamma), Some(beta), epsilon, slope, parts);
     }
+    let statistics = statistics_over_ranks(&norm_statistics(x, parts)?, ranks)?;
+    let Statistics { mean, variance, .. } = &statistics;
+    let y = Normalization { x, gamma, beta, mean, variance, epsilon, slope }.apply()?;
     let op = NormOverRanks { ranks: ranks.clone(), parts, epsilon, slope };
-    let [parts, rows, channels] = op.extents(x.meta());
-    let (own, local) = norm::of_any_count(&x.detach(), None, None, epsilon, 1.0, parts)?;
-    let (mean, variance) = together(&local.mean, &local.variance, ranks)?;
-    let deviation = |variance: &Tensor| variance.add_scalar(epsilon)?.sqrt();
-    let scale = gamma.detach().div(&deviation(&variance)?)?;
-    let a = scale.mul(&deviation(&local.variance)?)?;
-    let b = scale.mul(&local.mean.sub(&mean)?)?.add(&beta.detach())?;
-    let y = if parts == 1 {
-        // The kernel does the same again with other factors: one pass instead of three.
-        let (a, b) = (a.reshape([channels])?, b.reshape([channels])?);
-        norm::of_any_count(&x.detach(), Some(&a), Some(&b), epsilon, slope, 1)?.0
-    } else {
-        let per_channel = |of: Tensor| of.reshape([parts, 1, channels]);
-        let own = own.reshape([parts, rows, channels])?;
-        let y = own.mul(&per_channel(a)?)?.add(&per_channel(b)?)?.reshape(x.shape())?;
-        if slope == 1.0 { y } else { y.leaky_relu(slope)? }
-    };
     let saved = vec![mean.clone(), variance.clone()];
     let y = Tensor::recorded(op, &[x, gamma, beta], x.meta(), y.buffer().clone(), saved);
-    Ok((y, Statistics { mean, variance, count: rows * ranks.size() }))
+    Ok((y, statistics))
 }
 
 /// The statistics of all ranks' batches together from those of each rank's: for running statistics, which are to be the

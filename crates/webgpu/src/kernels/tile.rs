@@ -17,7 +17,7 @@ pub(super) struct Tile {
     /// Chunks that the rows make.
     pub(super) chunks: u32,
     /// Tiles that a chunk's columns make.
-    across: u32,
+    pub(super) across: u32,
 }
 
 impl Tile {

@@ -13,6 +13,7 @@ use belamy_tensor::ops::matmul::matmul;
 use belamy_tensor::ops::norm::{
     Statistics, batch_norm_leaky_relu, instance_norm_leaky_relu, normalize, running_statistics,
 };
+use belamy_tensor::ops::norm_halves::{Normalization, norm_statistics};
 use belamy_tensor::ops::pad::reflect_pad_fold;
 use belamy_tensor::ops::pixel_shuffle::{pixel_shuffle, pixel_unshuffle};
 use belamy_tensor::ops::pointwise::{BinaryFunction, UnaryFunction, binary, select, unary};
@@ -407,6 +408,33 @@ fn rows() -> Vec<Entry> {
     ]
 }
 
+/// What batch norm's halves are given.
+fn normalization(given: &Given) -> Normalization<'_> {
+    Normalization {
+        x: given.tensor("x"),
+        gamma: given.tensor("gamma"),
+        beta: given.tensor("beta"),
+        mean: given.tensor("mean"),
+        variance: given.tensor("variance"),
+        epsilon: given.number("epsilon"),
+        slope: given.number("slope"),
+    }
+}
+
+impl Entry {
+    /// The operands and attributes of [`normalization`].
+    fn normalization(self) -> Entry {
+        self.tensor("x", "[.., C]")
+            .tensor("gamma", "[C]")
+            .tensor("beta", "[C]")
+            .tensor("mean", "[parts, C]")
+            .tensor("variance", "[parts, C]")
+            .takes("epsilon", Form::Number, "1e-5")
+            .takes("slope", Form::Number, "1")
+            .without_derivative()
+    }
+}
+
 fn networks() -> Vec<Entry> {
     vec![
         Entry::several(
@@ -466,6 +494,38 @@ fn networks() -> Vec<Entry> {
         .wants("count", Form::Whole)
         .takes("unbiased", Form::Flag, "false")
         .without_derivative(),
+        Entry::several(
+            "norm_statistics",
+            "mean and biased variance of each channel over the batch, or over each of its parts; also the `variance`",
+            |given| {
+                let statistics = norm_statistics(given.tensor("x"), given.size("parts"))?;
+                Ok(vec![("output", statistics.mean), ("variance", statistics.variance)])
+            },
+        )
+        .tensor("x", "[.., C]")
+        .takes("parts", Form::Whole, "1")
+        .without_derivative(),
+        Entry::new("norm_apply", "each part normalised by its statistics, then a leaky ReLU", |given| {
+            normalization(given).apply()
+        })
+        .normalization(),
+        Entry::several(
+            "norm_grad_sums",
+            "sums over rows of the cotangent behind a leaky ReLU, alone and times x - mean; also `grad_gamma` and `grad_beta`",
+            |given| {
+                let found = normalization(given).grad_sums(given.tensor("h"))?;
+                let (gamma, beta) = (found.grad_gamma, found.grad_beta);
+                Ok(vec![("output", found.sums), ("grad_gamma", gamma), ("grad_beta", beta)])
+            },
+        )
+        .normalization()
+        .tensor("h", "as x"),
+        Entry::new("norm_grad_apply", "batch norm's gradient of x from such sums", |given| {
+            normalization(given).grad_apply(given.tensor("h"), given.tensor("sums"))
+        })
+        .normalization()
+        .tensor("h", "as x")
+        .tensor("sums", "[2, parts, C]"),
         Entry::new("normalize", "normalised by given statistics", |given| {
             let (mean, variance) = (given.tensor("mean"), given.tensor("variance"));
             let (gamma, beta) = (given.optional("gamma"), given.optional("beta"));

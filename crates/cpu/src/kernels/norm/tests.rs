@@ -1,7 +1,8 @@
 //! Hand-worked values, fused against primitives in both modes, finite differences of both orders, thread counts.
 
 use crate::{cpu, poisoned};
-use belamy_tensor::ops::norm::{batch_norm, instance_norm, normalize};
+use belamy_tensor::ops::norm::{batch_norm, batch_norm_leaky_relu, instance_norm, normalize};
+use belamy_tensor::ops::norm_halves::{Normalization, norm_statistics};
 use belamy_tensor::ops::random::{RandomKey, counter, normal};
 use belamy_tensor::{DType, Device, Graph, Tensor, grad};
 
@@ -239,4 +240,69 @@ fn what_cannot_be_normalised_is_refused() {
     assert!(batch_norm(&whole, None, None, 1e-5).is_err());
     // An empty batch of samples is fine: there is nothing to do.
     assert_eq!(instance_norm(&full(&[0, 2, 4]), None, None, 1e-5).unwrap().dims(), [0, 2, 4]);
+}
+
+/// In f64 nothing is rounded between the halves.
+#[test]
+fn halves_make_the_whole_to_the_bit() {
+    let device = poisoned(true);
+    let x = randoms(&[6, 5, 7], 0, &device);
+    let (gamma, beta) = (randoms(&[7], 1, &device), randoms(&[7], 2, &device));
+    let h = randoms(&[6, 5, 7], 3, &device);
+    let (epsilon, slope) = (1e-3, 0.2);
+    let tracked = [&x, &gamma, &beta].map(Tensor::tracked);
+    let [tx, tgamma, tbeta] = &tracked;
+    let (y, whole) =
+        batch_norm_leaky_relu(tx, Some(tgamma), Some(tbeta), epsilon, slope, 3).unwrap();
+    let wanted = grad(&y, Some(&h), &[tx, tgamma, tbeta], Graph::Drop).unwrap();
+    let statistics = norm_statistics(&x, 3).unwrap();
+    assert_eq!(statistics.count, whole.count);
+    let norm = Normalization {
+        x: &x,
+        gamma: &gamma,
+        beta: &beta,
+        mean: &statistics.mean,
+        variance: &statistics.variance,
+        epsilon,
+        slope,
+    };
+    let sums = norm.grad_sums(&h).unwrap();
+    let grad_x = norm.grad_apply(&h, &sums.sums).unwrap();
+    let [wanted_x, wanted_gamma, wanted_beta] =
+        [0, 1, 2].map(|place| wanted[place].clone().unwrap());
+    for (found, wanted) in [
+        (&statistics.mean, &whole.mean),
+        (&statistics.variance, &whole.variance),
+        (&norm.apply().unwrap(), &y),
+        (&sums.grad_gamma, &wanted_gamma),
+        (&sums.grad_beta, &wanted_beta),
+        (&grad_x, &wanted_x),
+    ] {
+        assert_eq!(found.to_vec::<f64>().unwrap(), wanted.to_vec::<f64>().unwrap());
+    }
+}
+
+#[test]
+fn halves_refuse_what_does_not_fit() {
+    let device = poisoned(true);
+    let x = randoms(&[4, 3], 0, &device);
+    assert!(norm_statistics(&x, 3).unwrap_err().to_string().contains("3 equal parts"));
+    assert!(norm_statistics(&x, 0).is_err());
+    let (of_channel, of_part) = (randoms(&[3], 1, &device), randoms(&[2, 3], 2, &device));
+    let norm = Normalization {
+        x: &x,
+        gamma: &of_channel,
+        beta: &of_channel,
+        mean: &of_part,
+        variance: &of_part,
+        epsilon: 1e-5,
+        slope: 1.0,
+    };
+    assert!(norm.apply().is_ok());
+    assert!(Normalization { mean: &of_channel, ..norm }.apply().is_err());
+    assert!(Normalization { gamma: &of_part, ..norm }.apply().is_err());
+    assert!(Normalization { epsilon: 0.0, ..norm }.apply().is_err());
+    assert!(Normalization { slope: f64::NAN, ..norm }.apply().is_err());
+    assert!(norm.grad_sums(&of_part).unwrap_err().to_string().contains("cotangent"));
+    assert!(norm.grad_apply(&x, &of_part).unwrap_err().to_string().contains("[2, parts, C]"));
 }
