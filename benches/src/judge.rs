@@ -348,7 +348,7 @@ fn bounds(launch: &Launch, want: &[Vec<f64>], oracle: &Device) -> Result<Vec<Bou
         }
         KernelId::norm_grad => {
             let rows = f64::from(NormParams::decode(&launch.params).rows);
-            let cotangent = root_mean_square(&operand(2)?);
+            let cotangent = root_mean_square(&operand(3)?);
             let mut bounds = vec![plain(rows, &want[0])];
             bounds.extend(want[1..].iter().map(|want| walk(rows, cotangent, peak(want))));
             bounds
