@@ -185,8 +185,12 @@ class Test:
 
     def steps(self, recipe, seconds):
         """How many steps keep a processor of this machine busy for so long."""
-        few, many = self.reference(recipe, 4, 5)[1], self.reference(recipe, 4, 35)[1]
-        return max(int(30 * seconds / max(many - few, 0.01)), 30)
+        few, many = 5, 35
+        begin = self.reference(recipe, 4, few)[1]
+        # A difference that a start-up's own ups and downs do not hide.
+        while (busy := self.reference(recipe, 4, many)[1] - begin) < 0.5:
+            many = few + 8 * (many - few)
+        return max(int((many - few) * seconds / busy), 30)
 
     def compare(self, training, count=True):
         """Whether a training that has come to its end is what nobody stopped would be."""

@@ -61,7 +61,7 @@ impl InstructionSet {
     }
 
     /// Whether the environment variable `BELAMY_ISA` names a set: then nothing beyond it is used, a matrix unit neither.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     pub(crate) fn is_limited() -> bool {
         let named = std::env::var("BELAMY_ISA").ok();
         InstructionSet::ALL.iter().any(|set| Some(set.name()) == named.as_deref())

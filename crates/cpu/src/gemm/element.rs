@@ -71,10 +71,14 @@ fn bf16_kernel() -> &'static Kernel<f32> {
     static KERNEL: OnceLock<Kernel<f32>> = OnceLock::new();
     KERNEL.get_or_init(|| {
         #[cfg(target_arch = "x86_64")]
-        if InstructionSet::best() == InstructionSet::Avx512
-            && let Some(kernel) = super::micro_amx::kernel().or_else(super::micro_bf16::kernel)
-        {
-            return kernel;
+        if InstructionSet::best() == InstructionSet::Avx512 {
+            #[cfg(target_os = "linux")]
+            if let Some(kernel) = super::micro_amx::kernel() {
+                return kernel;
+            }
+            if let Some(kernel) = super::micro_bf16::kernel() {
+                return kernel;
+            }
         }
         Kernel { operands: Operands::Rounded, ..*f32::best_kernel() }
     })

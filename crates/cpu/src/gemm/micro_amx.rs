@@ -48,13 +48,13 @@ pub(super) fn kernel() -> Option<Kernel<f32>> {
 }
 
 /// Whether there are tile registers and multiplications of bf16, and whether the system keeps the registers of this
-/// process when it is interrupted, which Linux does for who asks.
+/// process when it is interrupted, which Linux does for those that ask: this file is for Linux alone.
 fn allowed() -> bool {
     const TILES: u32 = 1 << 24;
     const BF16: u32 = 1 << 22;
     const REQUEST_PERMISSION: libc::c_long = 0x1023; // ARCH_REQ_XCOMP_PERM
     const TILE_DATA: libc::c_long = 18; // XFEATURE_XTILEDATA
-    if !cfg!(target_os = "linux") || __cpuid_count(0, 0).eax < 7 {
+    if __cpuid_count(0, 0).eax < 7 {
         return false;
     }
     let features = __cpuid_count(7, 0).edx;

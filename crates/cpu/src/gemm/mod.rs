@@ -34,7 +34,7 @@
 mod bf16;
 mod element;
 mod kernel;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[allow(unsafe_code)]
 mod micro_amx;
 #[cfg(target_arch = "x86_64")]

@@ -176,11 +176,13 @@ fn awkward_sizes_f64() {
 
 /// The micro-kernels for bf16: the processor's own, those of its matrix unit too, and f32's on rounded operands.
 fn bf16_kernels() -> Vec<Kernel<f32>> {
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
+    let mut kernels = vec![Kernel { operands: kernel::Operands::Rounded, ..*f32::best_kernel() }];
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    kernels.extend(micro_amx::kernel());
     #[cfg(target_arch = "x86_64")]
-    let own = [micro_amx::kernel(), micro_bf16::kernel()].into_iter().flatten();
-    #[cfg(not(target_arch = "x86_64"))]
-    let own = std::iter::empty();
-    own.chain([Kernel { operands: kernel::Operands::Rounded, ..*f32::best_kernel() }]).collect()
+    kernels.extend(micro_bf16::kernel());
+    kernels
 }
 
 /// Numbers of eight bits, which are bf16 as they are.
