@@ -186,6 +186,12 @@ impl Case {
         self.inputs.iter().any(|input| input.differentiable)
     }
 
+    /// Roughly how much work it is beside others: the operands' elements, each in so many terms.
+    pub fn weight(&self) -> usize {
+        let elements = self.inputs.iter().map(|input| input.shape.elements());
+        elements.sum::<usize>() * self.reduction.max(1)
+    }
+
     /// The operands' numbers, which depend on the case's name only.
     pub fn values(&self) -> Vec<Vec<f64>> {
         let mut numbers = Numbers::new(&self.name(), "inputs");

@@ -61,3 +61,17 @@ pub fn evaluate(
     }
     Ok(Evaluation { shape, output: output.to_f64()?, grads })
 }
+
+/// As [`evaluate`], for the output alone: the op runs as it does there, and no gradient is computed.
+pub fn evaluate_output(
+    case: &Case,
+    build: &Build,
+    values: &[Vec<f64>],
+    dtype: DType,
+    device: &Device,
+) -> Result<Evaluation> {
+    let inputs = case.tensors(values, dtype, device, true)?;
+    let output = build(&inputs)?;
+    let grads = vec![None; inputs.len()];
+    Ok(Evaluation { shape: output.shape(), output: output.to_f64()?, grads })
+}

@@ -5,6 +5,7 @@
 //! | [`case`] | what a case is: inputs, the op, and what is known of it |
 //! | [`values`] | seeded inputs, away from where derivatives break |
 //! | [`compare`] | the comparator: a bound per element, written so that NaN fails |
+//! | [`answers`] | what the oracle says of a case, computed once for all checks |
 //! | [`evaluate`] | a case's output and gradients as numbers |
 //! | [`gradcheck`] | gradients, and gradients of gradients, against central differences |
 //! | [`adjoint`] | ⟨A x, y⟩ = ⟨x, Aᵀ y⟩ for every slot in which an op is linear |
@@ -27,6 +28,7 @@
 )]
 
 pub mod adjoint;
+pub mod answers;
 pub mod case;
 pub mod compare;
 pub mod evaluate;

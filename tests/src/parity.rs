@@ -4,7 +4,8 @@
 //! `size` what the case's [`Scale`] says: for sums of products the same op on absolute values. Each check returns the
 //! largest error as a share of its bound, 0 where bits are compared.
 
-use crate::case::{Build, Case, Scale};
+use crate::answers::{Answers, refused};
+use crate::case::{Build, Case};
 use crate::compare::{EPSILON_F32, EPSILON_F64, Mismatch, compare, identical};
 use crate::evaluate::{Evaluation, cotangent, evaluate};
 use belamy_tensor::{DType, Device, Graph, Tensor, grad};
@@ -17,45 +18,6 @@ fn definition_factor(dtype: DType) -> f64 {
     if dtype == DType::F64 { 64.0 } else { 2.0 }
 }
 
-fn refused(error: belamy_tensor::Error) -> Mismatch {
-    Mismatch::Presence { what: format!("the op refused: {error:?}") }
-}
-
-/// Magnitudes that rounding errors of the output and of each gradient are measured by.
-struct Sizes {
-    output: Vec<f64>,
-    grads: Vec<Option<Vec<f64>>>,
-}
-
-fn peak(values: &[f64]) -> Vec<f64> {
-    let largest = values.iter().fold(0.0f64, |most, value| most.max(value.abs()));
-    vec![largest; values.len()]
-}
-
-fn sizes(case: &Case, want: &Evaluation, oracle: &Device) -> Result<Sizes, Mismatch> {
-    let peaks = || want.grads.iter().map(|grad| grad.as_deref().map(peak)).collect();
-    let build: &Build = match &case.scale {
-        Scale::Output => {
-            let output = want.output.iter().map(|value| value.abs()).collect();
-            return Ok(Sizes { output, grads: peaks() });
-        }
-        Scale::Peak => return Ok(Sizes { output: peak(&want.output), grads: peaks() }),
-        Scale::Absolute => &case.build,
-    };
-    let magnitudes = |values: Vec<f64>| values.into_iter().map(f64::abs).collect::<Vec<f64>>();
-    // What is not differentiated (an index, a condition, an image whose maxima choose) keeps its meaning.
-    let values: Vec<Vec<f64>> = case
-        .inputs
-        .iter()
-        .zip(case.values())
-        .map(|(input, values)| if input.differentiable { magnitudes(values) } else { values })
-        .collect();
-    let weights = magnitudes(cotangent(case, want.output.len()));
-    let sizes = evaluate(case, build, &values, Some(&weights), DType::F64, oracle, Graph::Drop)
-        .map_err(refused)?;
-    Ok(Sizes { output: sizes.output, grads: sizes.grads })
-}
-
 fn bound(case: &Case, dtype: DType, terms: usize, size: f64) -> f64 {
     let (epsilon, tiny) = match dtype {
         DType::F32 => (EPSILON_F32, 1e-36),
@@ -64,39 +26,29 @@ fn bound(case: &Case, dtype: DType, terms: usize, size: f64) -> f64 {
     FACTOR * epsilon * (terms as f64).sqrt() * case.slack * size + tiny
 }
 
-/// The right answer: the oracle's, in f64.
-pub fn answer(case: &Case, oracle: &Device) -> Result<Evaluation, Mismatch> {
-    evaluate(case, &case.build, &case.values(), None, DType::F64, oracle, Graph::Drop)
-        .map_err(refused)
+/// What a device computes, anew for each check.
+fn got(answers: &Answers<'_>, dtype: DType, device: &Device) -> Result<Evaluation, Mismatch> {
+    let case = answers.case();
+    evaluate(case, &case.build, answers.values(), None, dtype, device, Graph::Drop).map_err(refused)
 }
 
 /// Checks the output of a device against the oracle's in f64.
-pub fn forward(
-    case: &Case,
-    dtype: DType,
-    device: &Device,
-    oracle: &Device,
-) -> Result<f64, Mismatch> {
-    let got = evaluate(case, &case.build, &case.values(), None, dtype, device, Graph::Drop)
-        .map_err(refused)?;
-    let want = answer(case, oracle)?;
-    let sizes = sizes(case, &want, oracle)?;
+pub fn forward(answers: &Answers<'_>, dtype: DType, device: &Device) -> Result<f64, Mismatch> {
+    let case = answers.case();
+    let got = got(answers, dtype, device)?;
+    let want = answers.right(false)?;
+    let sizes = answers.sizes(want, false)?;
     compare(&got.output, got.shape, &want.output, want.shape, |index| {
         bound(case, dtype, case.reduction, sizes.output[index])
     })
 }
 
 /// Checks the gradients of a device against the oracle's in f64.
-pub fn backward(
-    case: &Case,
-    dtype: DType,
-    device: &Device,
-    oracle: &Device,
-) -> Result<f64, Mismatch> {
-    let got = evaluate(case, &case.build, &case.values(), None, dtype, device, Graph::Drop)
-        .map_err(refused)?;
-    let want = answer(case, oracle)?;
-    let sizes = sizes(case, &want, oracle)?;
+pub fn backward(answers: &Answers<'_>, dtype: DType, device: &Device) -> Result<f64, Mismatch> {
+    let case = answers.case();
+    let got = got(answers, dtype, device)?;
+    let want = answers.right(true)?;
+    let sizes = answers.sizes(want, true)?;
     let terms = case.reduction.max(want.output.len());
     let mut share = 0.0f64;
     for (operand, input) in case.inputs.iter().enumerate() {
@@ -118,21 +70,14 @@ pub fn backward(
 
 /// Checks a device's op against the case's definition: the output, and the gradients where the definition is itself
 /// differentiable.
-pub fn reference(
-    case: &Case,
-    dtype: DType,
-    device: &Device,
-    oracle: &Device,
-) -> Result<f64, Mismatch> {
+pub fn reference(answers: &Answers<'_>, dtype: DType, device: &Device) -> Result<f64, Mismatch> {
+    let case = answers.case();
     let Some(definition) = &case.reference else {
         return Err(Mismatch::Presence { what: "the case has no definition".into() });
     };
-    let run = |build: &Build, dtype, device: &Device| {
-        evaluate(case, build, &case.values(), None, dtype, device, Graph::Drop).map_err(refused)
-    };
-    let got = run(&case.build, dtype, device)?;
-    let want = run(definition, DType::F64, oracle)?;
-    let sizes = sizes(case, &want, oracle)?;
+    let got = got(answers, dtype, device)?;
+    let want = answers.definition(definition)?;
+    let sizes = answers.sizes(want, true)?;
     let wider = definition_factor(dtype);
     let mut share = compare(&got.output, got.shape, &want.output, want.shape, |index| {
         wider * bound(case, dtype, case.reduction, sizes.output[index])

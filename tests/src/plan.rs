@@ -1,5 +1,6 @@
 //! Which checks a case asks for, and running them.
 
+use crate::answers::Answers;
 use crate::case::Case;
 use crate::compare::Mismatch;
 use crate::report::{Mode, Report};
@@ -7,6 +8,7 @@ use crate::{adjoint, gradcheck, parity};
 use belamy_tensor::{DType, Device, Graph};
 use rayon::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A device under test.
 #[derive(Clone, Debug)]
@@ -29,13 +31,8 @@ impl Subject {
 type Check<'a> = (Mode, Box<dyn Fn() -> Result<f64, Mismatch> + 'a>);
 
 /// The checks of `modes` that apply to a case on a device.
-fn checks<'a>(
-    case: &'a Case,
-    subject: &'a Subject,
-    oracle: &'a Device,
-    modes: &[Mode],
-) -> Vec<Check<'a>> {
-    let device = &subject.device;
+fn checks<'a>(answers: &'a Answers<'a>, subject: &'a Subject, modes: &[Mode]) -> Vec<Check<'a>> {
+    let (case, device) = (answers.case(), &subject.device);
     let differentiable = case.is_differentiable();
     let differences = subject.dtypes.contains(&DType::F64) && !case.kinked;
     let mut checks: Vec<Check<'a>> = Vec::new();
@@ -43,22 +40,14 @@ fn checks<'a>(
         for &dtype in &subject.dtypes {
             match mode {
                 Mode::Parity => {
-                    checks.push((
-                        mode,
-                        Box::new(move || parity::forward(case, dtype, device, oracle)),
-                    ));
+                    checks.push((mode, Box::new(move || parity::forward(answers, dtype, device))));
                 }
                 Mode::ParityGradient if differentiable => {
-                    checks.push((
-                        mode,
-                        Box::new(move || parity::backward(case, dtype, device, oracle)),
-                    ));
+                    checks.push((mode, Box::new(move || parity::backward(answers, dtype, device))));
                 }
                 Mode::Reference if case.reference.is_some() => {
-                    checks.push((
-                        mode,
-                        Box::new(move || parity::reference(case, dtype, device, oracle)),
-                    ));
+                    let check = move || parity::reference(answers, dtype, device);
+                    checks.push((mode, Box::new(check)));
                 }
                 Mode::Adjoint => {
                     for &operand in &case.linear {
@@ -97,7 +86,7 @@ fn checks<'a>(
 
 /// How many checks of `mode` a case asks for on a device.
 pub fn planned(case: &Case, subject: &Subject, mode: Mode) -> usize {
-    checks(case, subject, &subject.device, &[mode]).len()
+    checks(&Answers::new(case, &subject.device, &[mode]), subject, &[mode]).len()
 }
 
 /// Makes one check, and returns its largest error as a share of the bound; a panic is a failure too.
@@ -113,16 +102,40 @@ fn make(case: &Case, subject: &Subject, check: &Check<'_>) -> Result<f64, String
 
 /// Runs the checks of `modes` that apply, cases in parallel.
 pub fn run(cases: &[Case], subject: &Subject, oracle: &Device, modes: &[Mode]) -> Report {
-    cases
-        .par_iter()
-        .map(|case| {
+    let reports = run_each(cases, std::slice::from_ref(subject), oracle, modes);
+    reports.into_iter().next().unwrap_or_default()
+}
+
+/// As [`run`] for several devices, with a report each; the oracle is asked once for all of them.
+pub fn run_each(
+    cases: &[Case],
+    subjects: &[Subject],
+    oracle: &Device,
+    modes: &[Mode],
+) -> Vec<Report> {
+    // Some take a thousand times longer than others. The heaviest go first, one by one to whoever is free, so that
+    // nobody waits for them at the end; failures are listed in the cases' order all the same.
+    let mut order: Vec<(usize, &Case)> = cases.iter().enumerate().collect();
+    order.sort_by_key(|(_, case)| std::cmp::Reverse(case.weight()));
+    let of_case = |(place, case): (usize, &Case)| {
+        let answers = Answers::new(case, oracle, modes);
+        let report = |subject: &Subject| {
             let mut report = Report::default();
-            for check in checks(case, subject, oracle, modes) {
+            for check in checks(&answers, subject, modes) {
                 report.record(case.op, check.0, make(case, subject, &check));
             }
             report
-        })
-        .reduce(Report::default, Report::merge)
+        };
+        (place, subjects.iter().map(report).collect::<Vec<_>>())
+    };
+    let next = AtomicUsize::new(0);
+    let made = (0..order.len()).into_par_iter().with_max_len(1);
+    let made = made.map(|_| of_case(order[next.fetch_add(1, Ordering::Relaxed)]));
+    let mut made: Vec<(usize, Vec<Report>)> = made.collect();
+    made.sort_by_key(|(place, _)| *place);
+    made.into_iter().fold(vec![Report::default(); subjects.len()], |whole, (_, of_case)| {
+        whole.into_iter().zip(of_case).map(|(whole, report)| whole.merge(report)).collect()
+    })
 }
 
 /// The first failure among the checks of `modes`, if there is one.
@@ -132,8 +145,11 @@ pub fn first_failure(
     oracle: &Device,
     modes: &[Mode],
 ) -> Option<String> {
-    cases.iter().find_map(|case| {
-        let checks = checks(case, subject, oracle, modes);
-        checks.iter().find_map(|check| make(case, subject, check).err())
-    })
+    cases.iter().find_map(|case| failure(&Answers::new(case, oracle, modes), subject, modes))
+}
+
+/// As [`first_failure`] for one case, of which the oracle's answers may be known.
+pub fn failure(answers: &Answers<'_>, subject: &Subject, modes: &[Mode]) -> Option<String> {
+    let checks = checks(answers, subject, modes);
+    checks.iter().find_map(|check| make(answers.case(), subject, check).err())
 }

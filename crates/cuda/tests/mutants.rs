@@ -11,6 +11,7 @@ use belamy_cuda::Cuda;
 use belamy_cuda::shim::{self, Replaced};
 use belamy_cuda::source::SOURCES;
 use belamy_tensor::{DType, Device};
+use belamy_tests::answers::Answers;
 use belamy_tests::mutants::texts::children::{self, Outcome, all_are_asked, judge_all};
 use belamy_tests::mutants::texts::{Language, TextMutant, table};
 use belamy_tests::ops::{cases_of, conv2d, matmul};
@@ -43,24 +44,77 @@ fn judges(file: &str) -> Vec<&str> {
     }
 }
 
-/// The cases that judge a file: its families' own, then shapes drawn at random for those that are products, and at
-/// last, for who has survived all that, what else there is.
-fn cases(file: &str, to_the_end: bool) -> impl Iterator<Item = Case> {
-    let families = judges(file);
-    let mut cases = cases_of(&families);
+/// The cases that judge a file: its families' own, then shapes drawn at random for those that are products.
+fn cases(families: &[&str]) -> Vec<Case> {
+    let mut cases = cases_of(families);
     if families.contains(&"matmul") {
         cases.extend(matmul::sampled(2, 24));
     }
     if families.contains(&"conv2d") {
         cases.extend(conv2d::sampled(2, 24));
     }
-    let others = || ops::all_cases().into_iter().filter(|case| !case.large);
-    cases.into_iter().chain(to_the_end.then(others).into_iter().flatten())
+    cases
 }
 
-/// The family that a case of a product belongs to.
-fn family(case: &Case) -> &'static str {
-    if case.op == "matmul" { "matmul" } else { "conv2d" }
+/// Products in the tiles that small ones do not reach, light ones first, each with the devices that judge it: of so many
+/// terms gradients are not told from rounding, so that outputs alone are compared.
+fn products_in_large_tiles(families: &[&str], cuda: &Cuda) -> Vec<(Case, Vec<Subject>)> {
+    let cores_of = |case: &Case| {
+        // Warpgroups take convolutions alone: a matrix product's plan is the same with them and without.
+        let cores = tensor_cores(cuda).into_iter();
+        let cores = cores.filter(|(name, ..)| case.op != "matmul" || !name.contains("warpgroups"));
+        cores.map(|(_, cuda, _)| subject(&cuda)).collect()
+    };
+    let plain = large_cases().into_iter().map(|case| (case, vec![subject(cuda)]));
+    let in_cores = tensor_cases().into_iter().map(|case| {
+        let subjects = cores_of(&case);
+        (case, subjects)
+    });
+    let family = |case: &Case| if case.op == "matmul" { "matmul" } else { "conv2d" };
+    let mut cases: Vec<(Case, Vec<Subject>)> = plain.chain(in_cores).collect();
+    cases.retain(|(case, _)| {
+        // The largest convolutions, of 34 by 34 pixels, would take longer than a child may be silent.
+        families.contains(&family(case)) && !case.variant.contains("34, 132")
+    });
+    cases.sort_by_key(|(case, _)| case.weight());
+    cases
+}
+
+fn subject(cuda: &Cuda) -> Subject {
+    Subject { device: Device::new(cuda.clone()), dtypes: vec![DType::F32], threaded: false }
+}
+
+/// What of those products rejects a text.
+fn judge_in_large_tiles(families: &[&str], cuda: &Cuda) -> Outcome {
+    let (oracle, modes) = (belamy_cpu::oracle(), [Mode::Parity]);
+    let of_case = |(case, subjects): (Case, Vec<Subject>)| {
+        // One answer for all of its devices.
+        let answers = Answers::new(&case, &oracle, &modes);
+        let mut outcomes =
+            subjects.iter().map(|subject| children::judge_one(subject, &modes, &answers));
+        outcomes.find(|outcome| *outcome != Outcome::Survived)
+    };
+    let cases = products_in_large_tiles(families, cuda);
+    cases.into_iter().find_map(of_case).unwrap_or(Outcome::Survived)
+}
+
+/// What rejects a text that has been compiled, if anything does. One that is no mutant has its own cases alone.
+fn judge(file: &str, mutated: bool, cuda: &Cuda) -> Outcome {
+    let families = judges(file);
+    let judge = |cases| children::judge(&subject(cuda), &children::MODES, cases);
+    let own = || judge(cases(&families));
+    let large = || judge_in_large_tiles(&families, cuda);
+    let others = || judge(ops::all_cases().into_iter().filter(|case| !case.large).collect());
+    if !mutated {
+        return own();
+    }
+    // What rejects most comes first: of tensor cores nothing runs in a family's own cases, which are of CUDA cores.
+    let parts: [&dyn Fn() -> Outcome; 3] = match file {
+        "tensor_tile.cu" | "warpgroup_tile.cu" => [&large, &own, &others],
+        _ => [&own, &large, &others],
+    };
+    let mut outcomes = parts.iter().map(|part| part());
+    outcomes.find(|outcome| *outcome != Outcome::Survived).unwrap_or(Outcome::Survived)
 }
 
 #[test]
@@ -99,36 +153,7 @@ fn one_mutant() {
     let opened = unsafe { shim::open_with(folder, replaced, &judges(&file)) };
     let outcome = match opened {
         Err(message) => Outcome::Invalid(message),
-        Ok(cuda) => {
-            let families = judges(&file);
-            let products = families.contains(&"matmul") || families.contains(&"conv2d");
-            let subject = |cuda: &Cuda| Subject {
-                device: Device::new(cuda.clone()),
-                dtypes: vec![DType::F32],
-                threaded: false,
-            };
-            let mut outcome =
-                children::judge(&subject(&cuda), &children::MODES, cases(&file, mutated));
-            // Of so many terms gradients are not told from rounding.
-            let large = |cuda: &Cuda, cases: Vec<Case>| {
-                // The largest convolutions, of 34 by 34 pixels, would take longer than a child may be silent.
-                let own = cases.into_iter().filter(|case| {
-                    families.contains(&family(case)) && !case.variant.contains("34, 132")
-                });
-                children::judge(&subject(cuda), &[Mode::Parity], own)
-            };
-            if products && mutated {
-                if matches!(outcome, Outcome::Survived) {
-                    outcome = large(&cuda, large_cases());
-                }
-                for (_, cuda, _) in tensor_cores(&cuda) {
-                    if matches!(outcome, Outcome::Survived) {
-                        outcome = large(&cuda, tensor_cases());
-                    }
-                }
-            }
-            outcome
-        }
+        Ok(cuda) => judge(&file, mutated, &cuda),
     };
     children::answer(&outcome);
 }

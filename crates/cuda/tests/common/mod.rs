@@ -8,13 +8,13 @@ mod rounding;
 #[allow(unused_imports, reason = "each test file uses a part")]
 pub(crate) use products::{large_cases, tensor_cases, tensor_cores};
 
-use belamy_cuda::Cuda;
 use belamy_cuda::driver::Counters;
+use belamy_cuda::{Cuda, Precision};
 use belamy_gan::batches::DeviceBatches;
 use belamy_gan::{Pair, Recipe, source};
 use belamy_nn::schedule::Schedule;
 use belamy_tensor::{Backend, DType, Device, Graph, Result, Tensor, grad};
-use belamy_tests::plan::{Subject, run};
+use belamy_tests::plan::{Subject, run, run_each};
 use belamy_tests::{Case, Mode, Report, ops};
 use std::io::Write;
 
@@ -64,16 +64,26 @@ pub(crate) fn check_tensor_cores(cuda: &Cuda, seed: u64) {
     cases.extend(ops::conv2d::sampled(seed, 24));
     cases.extend(ops::matmul::sampled(seed, 24));
     let modes = [Mode::Parity];
+    let name_of = |(name, ..): &(&'static str, Cuda, Precision)| *name;
+    // Warpgroups take convolutions alone.
+    let taken = |name: &str, case: &Case| case.op != "matmul" || !name.contains("warpgroups");
     for (name, cuda, precision) in tensor_cores(cuda) {
-        // Warpgroups take convolutions alone.
-        let taken = |case: &Case| case.op != "matmul" || !name.contains("warpgroups");
-        let cases: Vec<Case> = cases.iter().filter(|case| taken(case)).cloned().collect();
-        let short: Vec<Case> = tensor_cases().into_iter().filter(taken).collect();
+        let cases: Vec<Case> = cases.iter().filter(|case| taken(name, case)).cloned().collect();
         let oracle = Device::new(rounding::rounding(belamy_cpu::oracle(), precision));
-        let report = run(&cases, &subject(cuda.clone()), &oracle, &modes);
+        let report = run(&cases, &subject(cuda), &oracle, &modes);
         assert_clean(&format!("products of rounded operands in {name}"), &report);
-        let report = run(&short, &subject(cuda), &belamy_cpu::oracle(), &modes);
-        assert_clean(&format!("products of short numbers in {name}"), &report);
+    }
+    let (products, convolutions): (Vec<Case>, Vec<Case>) =
+        tensor_cases().into_iter().partition(|case| case.op == "matmul");
+    for short in [products, convolutions] {
+        let mut cores = tensor_cores(cuda);
+        cores.retain(|core| short.iter().all(|case| taken(name_of(core), case)));
+        let subjects: Vec<Subject> =
+            cores.iter().map(|(_, cuda, _)| subject(cuda.clone())).collect();
+        let reports = run_each(&short, &subjects, &belamy_cpu::oracle(), &modes);
+        for (core, report) in cores.iter().zip(reports) {
+            assert_clean(&format!("products of short numbers in {}", name_of(core)), &report);
+        }
     }
 }
 

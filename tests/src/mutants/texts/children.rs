@@ -4,14 +4,14 @@
 //! mutant it is. The child says a line before each check and a last one with what came of it.
 
 use super::{Language, TextMutant, drawn, equivalent};
+use crate::answers::Answers;
 use crate::case::Case;
-use crate::plan::{Subject, first_failure};
+use crate::plan::{Subject, failure};
 use crate::report::Mode;
 use crate::watched::{Ended, watch};
-use std::collections::VecDeque;
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Which mutant a child is: its file and its place in the order in which they are drawn, or `unchanged`.
@@ -124,20 +124,24 @@ pub const MODES: [Mode; 3] = [Mode::Parity, Mode::ParityGradient, Mode::Twice];
 /// In a child: checks one case after the other, until one fails.
 pub fn judge(subject: &Subject, modes: &[Mode], cases: impl IntoIterator<Item = Case>) -> Outcome {
     let oracle = belamy_cpu::oracle();
-    for case in cases {
-        for &mode in modes {
-            say("checks");
-            if let Some(line) = first_failure(&[&case], subject, &oracle, &[mode]) {
-                let how = match mode {
-                    _ if line.contains("the op refused") || line.ends_with("panicked") => {
-                        How::Device
-                    }
-                    Mode::ParityGradient => How::Gradient,
-                    Mode::Twice => How::Repetition,
-                    _ => How::Output,
-                };
-                return Outcome::Killed(how, line);
-            }
+    let mut judged = cases
+        .into_iter()
+        .map(|case| judge_one(subject, modes, &Answers::new(&case, &oracle, modes)));
+    judged.find(|outcome| *outcome != Outcome::Survived).unwrap_or(Outcome::Survived)
+}
+
+/// As [`judge`] for one case.
+pub fn judge_one(subject: &Subject, modes: &[Mode], answers: &Answers<'_>) -> Outcome {
+    for &mode in modes {
+        say("checks");
+        if let Some(line) = failure(answers, subject, &[mode]) {
+            let how = match mode {
+                _ if line.contains("the op refused") || line.ends_with("panicked") => How::Device,
+                Mode::ParityGradient => How::Gradient,
+                Mode::Twice => How::Repetition,
+                _ => How::Output,
+            };
+            return Outcome::Killed(how, line);
         }
     }
     Outcome::Survived
@@ -207,8 +211,106 @@ fn quota(places: usize) -> usize {
     if asked_for().is_empty() { quota.div_ceil(4) } else { quota }
 }
 
-/// A file, and its mutants with their places in the order in which they are drawn.
-type Work = (String, Vec<(usize, TextMutant)>);
+/// A file and its mutants, with their places in the order in which they are drawn.
+struct Drawn {
+    file: String,
+    mutants: Vec<(usize, TextMutant)>,
+    /// The next that takes the place of one that is not valid.
+    next: AtomicUsize,
+}
+
+/// What a child is begun for.
+enum Task<'a> {
+    /// The text as it is.
+    Control(&'a Drawn),
+    /// One valid mutant: this one, or, for as long as it is not, the file's next.
+    Mutant(&'a Drawn, usize),
+}
+
+impl Task<'_> {
+    /// The longest first, so that nobody waits for them at the end: what survives every check; then those of the richest
+    /// files, by turns.
+    fn place(&self) -> (bool, std::cmp::Reverse<usize>, usize) {
+        match *self {
+            Task::Control(drawn) => (false, std::cmp::Reverse(drawn.mutants.len()), 0),
+            Task::Mutant(drawn, at) => {
+                let survives = drawn
+                    .mutants
+                    .get(at)
+                    .is_some_and(|(_, mutant)| equivalent::reason(&drawn.file, mutant).is_some());
+                (!survives, std::cmp::Reverse(drawn.mutants.len()), at)
+            }
+        }
+    }
+}
+
+/// Deals with one task: a valid mutant and what came of it, if one is left, or what is wrong with an unchanged text.
+fn perform(
+    task: &Task<'_>,
+    ask: &impl Fn(&str, Option<usize>) -> Outcome,
+) -> Result<Option<(usize, Judged)>, String> {
+    match *task {
+        Task::Control(Drawn { file, .. }) => match ask(file, None) {
+            Outcome::Survived => Ok(None),
+            outcome => Err(format!("{file} as it is: {outcome:?}")),
+        },
+        Task::Mutant(Drawn { file, mutants, next }, mut at) => {
+            while let Some((number, mutant)) = mutants.get(at) {
+                let outcome = ask(file, Some(*number));
+                if !matches!(outcome, Outcome::Invalid(_)) {
+                    let (file, mutant) = (file.clone(), mutant.clone());
+                    return Ok(Some((*number, Judged { file, mutant, outcome })));
+                }
+                at = next.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// Judges of each file the first valid mutants, as many as `quota` says of the number of all, and the unchanged texts
+/// of the last `controls` files. `CHILDREN` tasks are under way at a time, whichever files they are of. Which mutants
+/// those are does not depend on who is done first: a file's next is taken for each that is not valid, and for no other.
+fn deal_out(
+    work: &[Drawn],
+    quota: fn(usize) -> usize,
+    controls: usize,
+    ask: &(impl Fn(&str, Option<usize>) -> Outcome + Sync),
+) -> Run {
+    let mut tasks: Vec<Task<'_>> = work.iter().rev().take(controls).map(Task::Control).collect();
+    for drawn in work {
+        let first = quota(drawn.mutants.len()).min(drawn.mutants.len());
+        drawn.next.store(first, Ordering::Relaxed);
+        tasks.extend((0..first).map(|at| Task::Mutant(drawn, at)));
+    }
+    tasks.sort_by_key(Task::place);
+    let taken = AtomicUsize::new(0);
+    let worker = || {
+        let mut done = Vec::new();
+        while let Some(task) = tasks.get(taken.fetch_add(1, Ordering::Relaxed)) {
+            done.push(perform(task, ask));
+        }
+        done
+    };
+    let (mut judged, mut broken) = (Vec::new(), Vec::new());
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..CHILDREN).map(|_| scope.spawn(worker)).collect();
+        for worker in workers {
+            match worker.join() {
+                Ok(done) => done.into_iter().for_each(|done| match done {
+                    Ok(mutant) => judged.extend(mutant),
+                    Err(what) => broken.push(what),
+                }),
+                Err(_) => broken.push("a thread that judges mutants panicked".to_string()),
+            }
+        }
+    });
+    judged.sort_by(|(number, a), (other, b)| {
+        (&a.file, a.mutant.line, number).cmp(&(&b.file, b.mutant.line, other))
+    });
+    broken.sort();
+    Run { judged: judged.into_iter().map(|(_, judged)| judged).collect(), broken }
+}
 
 /// Draws and judges the mutants of files, which are names and texts, but for some. Unchanged texts are judged too:
 /// where one did not pass, its mutants' failures would mean nothing.
@@ -219,61 +321,19 @@ pub fn judge_all(
 ) -> Run {
     let asked_for = asked_for();
     let named: Vec<&str> = asked_for.split(',').filter(|name| *name != "all").collect();
-    let mut work: Vec<Work> = files
+    let mut work: Vec<Drawn> = files
         .into_iter()
         .filter(|(file, _)| named.iter().all(|name| name.is_empty()) || named.contains(&&**file))
         .map(|(file, text)| {
             let numbered = drawn(language, &file, &text).into_iter().enumerate();
             let mutants: Vec<_> = numbered.filter(|(_, mutant)| !but_for(mutant)).collect();
-            (file, mutants)
+            Drawn { file, mutants, next: AtomicUsize::new(0) }
         })
         .collect();
-    // The longest first, so that nobody waits for them at the end.
-    work.sort_by_key(|(_, mutants)| std::cmp::Reverse(mutants.len()));
+    work.sort_by_key(|drawn| std::cmp::Reverse(drawn.mutants.len()));
     // A small run has the two smallest files for that.
     let controls = if asked_for.is_empty() { 2 } else { work.len() };
-    let first_control = work.len() - controls;
-    let queue: Mutex<VecDeque<(usize, Work)>> = Mutex::new(work.into_iter().enumerate().collect());
-    let worker = || {
-        let mut run = Run::default();
-        loop {
-            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            let Some((place, (file, mutants))) = next else { return run };
-            if place >= first_control {
-                let outcome = ask(&file, None);
-                if outcome != Outcome::Survived {
-                    run.broken.push(format!("{file} as it is: {outcome:?}"));
-                }
-            }
-            let quota = quota(mutants.len());
-            let mut valid = 0;
-            for (number, mutant) in mutants {
-                if valid == quota {
-                    break;
-                }
-                let outcome = ask(&file, Some(number));
-                if !matches!(outcome, Outcome::Invalid(_)) {
-                    valid += 1;
-                    run.judged.push(Judged { file: file.clone(), mutant, outcome });
-                }
-            }
-        }
-    };
-    let mut whole = Run::default();
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..CHILDREN).map(|_| scope.spawn(worker)).collect();
-        for worker in workers {
-            match worker.join() {
-                Ok(run) => {
-                    whole.judged.extend(run.judged);
-                    whole.broken.extend(run.broken);
-                }
-                Err(_) => whole.broken.push("a thread that judges mutants panicked".to_string()),
-            }
-        }
-    });
-    whole.judged.sort_by(|a, b| (&a.file, a.mutant.line).cmp(&(&b.file, b.mutant.line)));
-    whole
+    deal_out(&work, quota, controls, &ask)
 }
 
 #[cfg(test)]
@@ -291,5 +351,49 @@ mod tests {
             assert_eq!(Outcome::parse(&outcome.line()), Some(outcome));
         }
         assert_eq!(Outcome::parse("checks"), None);
+    }
+    /// Invalid are the mutants whose number is in `invalid`.
+    fn dealt(files: &[(&str, usize)], invalid: &[usize], quota: fn(usize) -> usize) -> Vec<String> {
+        let mutant = |line: usize| TextMutant {
+            line: line / 2,
+            before: String::new(),
+            after: String::new(),
+            kind: "sign",
+            text: String::new(),
+        };
+        let drawn = |&(file, count): &(&str, usize)| Drawn {
+            file: file.to_string(),
+            mutants: (0..count).map(|number| (number, mutant(number))).collect(),
+            next: AtomicUsize::new(0),
+        };
+        let work: Vec<Drawn> = files.iter().map(drawn).collect();
+        let ask = |file: &str, number: Option<usize>| {
+            // Whoever comes first is done last.
+            std::thread::sleep(Duration::from_millis(2 - number.unwrap_or(0).min(2) as u64));
+            match number {
+                None if file == "wrong" => Outcome::Killed(How::Output, "it is wrong".to_string()),
+                None => Outcome::Survived,
+                Some(number) if invalid.contains(&number) => Outcome::Invalid(String::new()),
+                Some(number) => Outcome::Killed(How::Output, number.to_string()),
+            }
+        };
+        let run = deal_out(&work, quota, work.len(), &ask);
+        let by = |one: &Judged| match &one.outcome {
+            Outcome::Killed(_, by) => format!("{} {by}", one.file),
+            other => format!("{} {other:?}", one.file),
+        };
+        run.judged.iter().map(by).chain(run.broken).collect()
+    }
+
+    #[test]
+    fn of_each_file_the_first_valid_ones_are_judged_in_order() {
+        for _ in 0..20 {
+            let judged = dealt(&[("a", 9), ("wrong", 3), ("b", 0)], &[0, 2, 3], |_| 3);
+            let wanted = ["a 1", "a 4", "a 5", "wrong 1"];
+            assert_eq!(judged[..4], wanted);
+            assert_eq!(judged.len(), 5, "{judged:?}");
+            assert!(judged[4].starts_with("wrong as it is"), "{judged:?}");
+        }
+        assert_eq!(dealt(&[("a", 3)], &[0, 1, 2], |count| count), [""; 0]);
     }
 }
