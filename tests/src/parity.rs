@@ -1,7 +1,7 @@
 //! A device against the oracle, against itself, and an op against its definition.
 //!
 //! `|got − want| ≤ 4 ε √K · size + tiny`, where ε is the type's unit roundoff, K how many terms an element sums, and
-//! `size` what the case's [`Scale`] says: for sums of products the same op on absolute values. Each check returns the
+//! `size` what the case's [`Scale`](crate::case::Scale) says: for sums of products the same op on absolute values. Each check returns the
 //! largest error as a share of its bound, 0 where bits are compared.
 
 use crate::answers::{Answers, refused};
