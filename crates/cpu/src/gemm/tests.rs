@@ -260,11 +260,11 @@ fn bits_do_not_depend_on_the_number_of_threads() {
 
 /// The law of the module: a few rows and columns of a product are the product of these rows and
 /// columns, bit for bit, however differently the two are cut.
-fn check_parts<E: Sample>(m: usize, n: usize, k: usize) {
+fn check_parts<E: Sample>(kernels: &[Kernel<E>], m: usize, n: usize, k: usize) {
     let (a, b) = (numbers::<E>(m * k, 5), numbers::<E>(k * n, 6));
     let a = |first: usize| Matrix::lanes_by_depth(&a[first * k..], k);
     let b = |first: usize| Matrix::depth_by_lanes(&b[first..], n);
-    for kernel in E::kernels() {
+    for kernel in kernels {
         let mut whole = vec![E::from_f64(f64::NAN); m * n];
         gemm(kernel, m, n, k, &a(0), &b(0), &mut whole);
         for (rows, columns) in
@@ -292,10 +292,12 @@ fn check_parts<E: Sample>(m: usize, n: usize, k: usize) {
 
 #[test]
 fn parts_have_the_bits_of_the_whole() {
-    check_parts::<f32>(97, 61, 700);
-    check_parts::<f64>(97, 161, 700);
-    check_parts::<f32>(90, 300, 12_000); // k split in several rounds of partial sums
-    check_parts::<f32>(530, 520, 9_000); // the shared side packed in several rounds
+    check_parts(f64::kernels(), 97, 161, 700);
+    for kernels in [f32::kernels(), &bf16_kernels()] {
+        check_parts(kernels, 97, 61, 700);
+        check_parts(kernels, 90, 300, 12_000); // k split in several rounds of partial sums
+        check_parts(kernels, 530, 520, 9_000); // the shared side packed in several rounds
+    }
 }
 
 #[test]
