@@ -15,7 +15,8 @@
 //! ```
 //!
 //! which is what reductions along trees or rings of N take at least (Thakur et al., 2005). It knows nothing of slower ranks that
-//! others wait for, of links that are shared, or of whether `overlap` can be had: Belamy's is 0.
+//! others wait for, of links that are shared, or of whether `overlap` can be had: gradients go beside the backward pass, what
+//! batch norm exchanges is waited for.
 
 use crate::clock::Timing;
 use crate::training::Training;
@@ -30,19 +31,31 @@ use std::time::Instant;
 /// Steps that are made before any is timed.
 const WARM: usize = 2;
 
-/// A communicator that counts what goes through it.
-#[derive(Debug)]
-struct Counted {
-    ranks: Ranks,
+#[derive(Debug, Default)]
+struct Counts {
     calls: AtomicU64,
     bytes: AtomicU64,
     nanoseconds: AtomicU64,
 }
 
+impl Counts {
+    /// Calls, bytes and nanoseconds since it was asked before.
+    fn taken(&self) -> [u64; 3] {
+        [&self.calls, &self.bytes, &self.nanoseconds].map(|count| count.swap(0, Ordering::Relaxed))
+    }
+}
+
+/// A communicator that counts what goes through it, and what goes beside it.
+#[derive(Debug)]
+struct Counted {
+    ranks: Ranks,
+    counts: Arc<Counts>,
+    beside: Arc<Counts>,
+}
+
 impl Counted {
     fn new(ranks: Ranks) -> Counted {
-        let zero = || AtomicU64::new(0);
-        Counted { ranks, calls: zero(), bytes: zero(), nanoseconds: zero() }
+        Counted { ranks, counts: Arc::default(), beside: Arc::default() }
     }
 
     fn timed<T>(
@@ -52,15 +65,10 @@ impl Counted {
     ) -> belamy_tensor::Result<T> {
         let start = Instant::now();
         let result = call();
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.nanoseconds.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        self.counts.calls.fetch_add(1, Ordering::Relaxed);
+        self.counts.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.counts.nanoseconds.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
         result
-    }
-
-    /// Calls, bytes and nanoseconds since it was asked before.
-    fn taken(&self) -> [u64; 3] {
-        [&self.calls, &self.bytes, &self.nanoseconds].map(|count| count.swap(0, Ordering::Relaxed))
     }
 }
 
@@ -85,6 +93,12 @@ impl Communicator for Counted {
         self.timed(bytes, || self.ranks.all_reduce_sum(numbers))
     }
 
+    /// Counted by itself, each time that it is asked for anew.
+    fn beside(&self) -> Ranks {
+        let beside = Arc::clone(&self.beside);
+        Arc::new(Counted { ranks: self.ranks.beside(), counts: Arc::clone(&beside), beside })
+    }
+
     fn leave(&self, why: &str) {
         self.ranks.leave(why);
     }
@@ -101,6 +115,8 @@ pub struct Step {
     pub seconds: f64,
     /// Seconds of a step that the first rank spends in calls to the others, waiting for them included: the median.
     pub exchanging: f64,
+    /// Seconds of a step that its courier spends in such calls, while gradients are computed: the median.
+    pub beside: f64,
     /// Calls a step.
     pub calls: f64,
     /// Bytes that a rank hands over in a step.
@@ -129,32 +145,37 @@ pub fn measure(
     let recipe = Recipe { batch: batch * ranks.size(), ..recipe.clone() };
     let shared: Ranks = counted.clone();
     let mut training = Training::among(&recipe, device, Some(&shared))?;
-    let (mut seconds, mut exchanging) = (Vec::new(), Vec::new());
+    let (mut seconds, mut exchanging, mut beside) = (Vec::new(), Vec::new(), Vec::new());
     let (mut calls, mut bytes) = (0, 0);
     for step in 0..WARM + steps {
         // Nobody begins before all have ended.
         ranks.all_gather(&[])?;
-        counted.taken();
+        let _ = (counted.counts.taken(), counted.beside.taken());
         let start = Instant::now();
         training.queue()?;
         training.wait()?;
         let own = start.elapsed().as_secs_f64();
-        let [of_calls, of_bytes, nanoseconds] = counted.taken();
+        let (own_calls, others) = (counted.counts.taken(), counted.beside.taken());
         let all = ranks.all_gather(&own.to_ne_bytes())?;
         if step >= WARM {
             seconds.push(all.iter().map(|bytes| number(bytes)).fold(0.0, f64::max));
-            exchanging.push(nanoseconds as f64 / 1e9);
-            (calls, bytes) = (calls + of_calls, bytes + of_bytes);
+            exchanging.push(own_calls[2] as f64 / 1e9);
+            beside.push(others[2] as f64 / 1e9);
+            calls += own_calls[0] + others[0];
+            bytes += own_calls[1] + others[1];
         }
     }
     training.losses()?;
     let of_a_step = |count: u64| count as f64 / steps as f64;
-    let exchanging = number(&ranks.all_gather(&median(&exchanging).to_ne_bytes())?[0]);
+    let of_the_first =
+        |own: f64| Ok::<_, belamy_tensor::Error>(number(&ranks.all_gather(&own.to_ne_bytes())?[0]));
+    let (exchanging, beside) = (of_the_first(median(&exchanging))?, of_the_first(median(&beside))?);
     Ok(Step {
         ranks: ranks.size(),
         batch,
         seconds: median(&seconds),
         exchanging,
+        beside,
         calls: of_a_step(calls),
         bytes: of_a_step(bytes),
     })
@@ -300,6 +321,7 @@ mod tests {
             batch,
             seconds,
             exchanging: 0.0,
+            beside: 0.0,
             calls: 0.0,
             bytes: 0.0,
         };

@@ -73,7 +73,7 @@ pub(crate) fn among(ranks: Vec<Ranks>) -> Result<Vec<Ranks>> {
         if ranks.rank() != fault.rank {
             return ranks;
         }
-        Arc::new(Faulty { ranks, fault, calls: AtomicU64::new(0) })
+        Arc::new(Faulty { ranks, fault, calls: Arc::default() })
     };
     Ok(ranks.into_iter().map(faulty).collect())
 }
@@ -100,7 +100,8 @@ pub(crate) fn spoil(trainer: &dyn Trainer, ranks: &Ranks) -> Result<()> {
 struct Faulty {
     ranks: Ranks,
     fault: Fault,
-    calls: AtomicU64,
+    /// Of both ways to the others.
+    calls: Arc<AtomicU64>,
 }
 
 impl Faulty {
@@ -142,6 +143,11 @@ impl Communicator for Faulty {
     fn all_reduce_sum(&self, numbers: Numbers<'_>) -> belamy_tensor::Result<()> {
         self.called();
         self.ranks.all_reduce_sum(numbers)
+    }
+
+    fn beside(&self) -> Ranks {
+        let (ranks, calls) = (self.ranks.beside(), Arc::clone(&self.calls));
+        Arc::new(Faulty { ranks, fault: self.fault, calls })
     }
 
     fn leave(&self, why: &str) {

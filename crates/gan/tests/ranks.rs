@@ -9,12 +9,15 @@ use belamy_gan::pair::Pair;
 use belamy_gan::source;
 use belamy_nn::layers::RunningVariance;
 use belamy_nn::network::Builder;
+use belamy_nn::optimizer::{gradient_means, gradients};
 use belamy_nn::{Context, Initializer};
 use belamy_ranks::{Alone, meet};
 use belamy_tensor::communicator::Ranks;
 use belamy_tensor::kernel::KernelId;
+use belamy_tensor::ops::all_reduce::all_reduce_means;
 use belamy_tensor::ops::norm_over_ranks::batch_norm_over_ranks;
-use belamy_tensor::{Call, DType, Device, Graph, Result, Tensor, Wrapper, grad};
+use belamy_tensor::ops::random;
+use belamy_tensor::{Call, DType, Device, Graph, Result, Tensor, Wrapper, grad, grad_each};
 use recipes::{data, small, temporary};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -46,6 +49,65 @@ fn on_ranks(recipe: &Recipe, path: Option<&Path>, count: usize) -> Vec<Vec<f64>>
             ranks.iter().map(|rank| scope.spawn(move || train(recipe, path, rank))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
+}
+
+#[test]
+fn gradients_that_are_averaged_while_they_are_computed_are_those_averaged_afterwards() {
+    let ranks = meet(Arc::new(Alone), 3, Duration::from_secs(60)).unwrap();
+    let bits = |grads: Vec<Tensor>| -> Vec<Vec<u32>> {
+        let bits = |grad: Tensor| grad.to_vec::<f32>().unwrap().into_iter().map(f32::to_bits);
+        grads.into_iter().map(|grad| bits(grad).collect()).collect()
+    };
+    let own = |rank: &Ranks| {
+        let device = belamy_cpu::cpu();
+        // Full width: 5.9 MB of gradients fill several buckets, and one layer alone more than one.
+        let pair = Pair::new(Recipe::named("mnist-mlp").unwrap(), 1, DType::F32, &device).unwrap();
+        let network = &pair.discriminator;
+        let images: Vec<f32> =
+            (0..4 * 784).map(|i| ((i * 37 + rank.rank() * 101) % 97) as f32 / 97.0).collect();
+        let images = Tensor::from_slice(&images, [4, 784], &device).unwrap();
+        let counter = random::counter(1, 0, &device).unwrap();
+        let said = network.forward(&images, None, &mut Context::at(1, &counter)).unwrap();
+        let loss = said.square().unwrap().mean_all().unwrap();
+        let afterwards = all_reduce_means(&gradients(&loss, network).unwrap(), rank).unwrap();
+        let meanwhile = gradient_means(&loss, network, rank).unwrap();
+        let bytes: usize = afterwards.iter().map(|grad| grad.meta().bytes()).sum();
+        assert!(bytes > 4 << 20);
+        assert!(bits(meanwhile) == bits(afterwards.clone()), "rank {}", rank.rank());
+        bits(afterwards)
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = ranks.iter().map(|rank| scope.spawn(move || own(rank))).collect();
+        let found: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        assert!(found.iter().all(|rank| rank == &found[0]));
+    });
+}
+
+#[test]
+fn each_gradient_is_told_once_and_when_it_is_whole() {
+    let device = belamy_cpu::oracle();
+    let tensor = |values: &[f64]| Tensor::from_slice(values, [values.len()], &device).unwrap();
+    let [first, shared, last, apart] =
+        [[0.5, -1.0], [2.0, 0.25], [1.5, 3.0], [7.0, 7.0]].map(|own| tensor(&own).tracked());
+    // `shared` is used by the first layer and, twice, by the last: it is whole after all others.
+    let hidden = (&(&first * &shared) + &first).tanh().unwrap();
+    let y = (&(&hidden * &last) * &(&shared * &shared)).sum_all().unwrap();
+    let wrt = [&first, &shared, &last, &apart];
+    for graph in [Graph::Drop, Graph::Keep] {
+        let mut told = Vec::new();
+        let grads = grad_each(&y, None, &wrt, graph, &mut |place, grad| {
+            told.push((place, grad.to_vec::<f64>()?));
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(told.iter().map(|(place, _)| *place).collect::<Vec<_>>(), [2, 0, 1]);
+        for (place, values) in told {
+            assert_eq!(grads[place].as_ref().unwrap().to_vec::<f64>().unwrap(), values);
+        }
+        assert!(grads[3].is_none());
+    }
+    let refused = grad_each(&y, None, &wrt, Graph::Drop, &mut |_, _| Err(device.error("enough")));
+    assert!(refused.unwrap_err().to_string().contains("enough"));
 }
 
 fn ranks_agree_with_one(name: &str, settings: &[&str]) {

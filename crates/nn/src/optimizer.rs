@@ -6,6 +6,7 @@
 use crate::schedule::Schedule;
 use crate::weights::fitted;
 use crate::{Network, Param, Result};
+use belamy_tensor::communicator::Ranks;
 use belamy_tensor::ops::optimizer::{self, AdamOptions, EpsilonForm, RmspropOptions, SgdOptions};
 use belamy_tensor::ops::random;
 use belamy_tensor::{Graph, Tensor, grad};
@@ -293,6 +294,12 @@ pub fn gradients(loss: &Tensor, network: &Network) -> Result<Vec<Tensor>> {
         .zip(&values)
         .map(|(grad, value)| Ok(grad.map_or_else(|| value.detach().zeros_like(), Ok)?))
         .collect()
+}
+
+/// As [`gradients`], averaged over the ranks that share the batch. Every rank calls it; fails when one has left.
+pub fn gradient_means(loss: &Tensor, network: &Network, ranks: &Ranks) -> Result<Vec<Tensor>> {
+    let values: Vec<Tensor> = network.trainable().iter().map(|param| param.value()).collect();
+    Ok(belamy_tensor::ops::gradient_means::gradient_means(loss, &references(&values), ranks)?)
 }
 
 fn named_trainable(network: &Network) -> Vec<(String, &Param)> {

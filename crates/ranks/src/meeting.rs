@@ -67,10 +67,11 @@ impl fmt::Debug for Meeting {
     }
 }
 
-/// A rank of a meeting.
+/// A rank of two meetings: one, and one beside it.
 #[derive(Debug)]
 struct Member {
     meeting: Arc<Meeting>,
+    beside: Arc<Meeting>,
     /// Which of its process's ranks.
     seat: usize,
 }
@@ -107,19 +108,22 @@ pub fn meet(processes: Arc<dyn Processes>, ranks: usize, deadline: Duration) -> 
         return Err(Error::ranks(message));
     }
     let here = ranks / count;
-    let state = State { brought: (0..here).map(|_| None).collect(), ..State::default() };
-    let meeting = Arc::new(Meeting {
-        processes,
-        ranks: here,
-        deadline,
-        state: Mutex::new(state),
-        changed: Condvar::new(),
-    });
-    let member = |seat| Arc::new(Member { meeting: Arc::clone(&meeting), seat }) as Ranks;
+    let beside = Meeting::new(processes.beside(), here, deadline);
+    let meeting = Meeting::new(processes, here, deadline);
+    let member = |seat| -> Ranks {
+        let (meeting, beside) = (Arc::clone(&meeting), Arc::clone(&beside));
+        Arc::new(Member { meeting, beside, seat })
+    };
     Ok((0..here).map(member).collect())
 }
 
 impl Meeting {
+    fn new(processes: Arc<dyn Processes>, ranks: usize, deadline: Duration) -> Arc<Meeting> {
+        let state = State { brought: (0..ranks).map(|_| None).collect(), ..State::default() };
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        Arc::new(Meeting { processes, ranks, deadline, state, changed })
+    }
+
     /// A rank that panics elsewhere leaves nothing half done in here.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -446,9 +450,16 @@ impl Communicator for Member {
         Ok(())
     }
 
+    fn beside(&self) -> Ranks {
+        let beside = Arc::clone(&self.beside);
+        Arc::new(Member { meeting: Arc::clone(&beside), beside, seat: self.seat })
+    }
+
     fn leave(&self, why: &str) {
         let why = format!("rank {} has left: {why}", self.rank());
-        self.meeting.end(&mut self.meeting.state(), &why);
+        for meeting in [&self.meeting, &self.beside] {
+            meeting.end(&mut meeting.state(), &why);
+        }
         self.meeting.processes.abort(&why);
     }
 }

@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-const TAG: i32 = 1;
+/// What messages are told apart by: those of the first way to the others, and those beside it.
+const TAGS: [i32; 2] = [1, 2];
 /// What a job that could not go on exits with.
 const FAILURE: i32 = 1;
 
@@ -35,6 +36,7 @@ unsafe impl Send for World {}
 pub struct Mpi {
     index: usize,
     count: usize,
+    tag: i32,
     deadline: Duration,
     world: Arc<Mutex<World>>,
     /// Somebody wants the job to end while another thread is calling MPI.
@@ -61,7 +63,7 @@ impl Mpi {
         let communicator = universe.world();
         let (index, count) = (communicator.rank() as usize, communicator.size() as usize);
         let world = Arc::new(Mutex::new(World { communicator, _universe: universe }));
-        Ok(Arc::new(Mpi { index, count, deadline, world, ending: Arc::default() }))
+        Ok(Arc::new(Mpi { index, count, tag: TAGS[0], deadline, world, ending: Arc::default() }))
     }
 
     /// Ends the job if another thread has asked for that.
@@ -92,24 +94,29 @@ impl Processes for Mpi {
             return Err("more than 2 GiB cannot be sent at once".to_owned());
         }
         let own = std::mem::take(&mut to[self.index]);
-        let world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        // Given back between two looks: another thread may have an exchange of its own under way.
+        let world = || self.world.lock().unwrap_or_else(PoisonError::into_inner);
         let mut from: Vec<Option<Vec<u8>>> = vec![None; self.count];
         from[self.index] = Some(own);
         let others = (0..self.count).filter(|&process| process != self.index);
         mpi::request::scope(|scope| {
-            let mut sends: Vec<(usize, Request<'_, [u8], _>)> = others
-                .map(|process| {
-                    let other = world.communicator.process_at_rank(process as i32);
-                    (process, other.immediate_send_with_tag(scope, &to[process][..], TAG))
-                })
-                .collect();
+            let mut sends: Vec<(usize, Request<'_, [u8], _>)> = {
+                let world = world();
+                others
+                    .map(|process| {
+                        let other = world.communicator.process_at_rank(process as i32);
+                        (process, other.immediate_send_with_tag(scope, &to[process][..], self.tag))
+                    })
+                    .collect()
+            };
             let (mut idle, mut until) = (0u32, Instant::now() + self.deadline);
             loop {
+                let world = world();
                 let mut moved = false;
                 for (process, received) in from.iter_mut().enumerate() {
                     if received.is_none() {
                         let other = world.communicator.process_at_rank(process as i32);
-                        if let Some(message) = other.immediate_matched_probe_with_tag(TAG) {
+                        if let Some(message) = other.immediate_matched_probe_with_tag(self.tag) {
                             *received = Some(message.matched_receive_vec::<u8>().0);
                             moved = true;
                         }
@@ -137,6 +144,7 @@ impl Processes for Mpi {
                     self.say(&format!("process {silent} has not answered for {seconds} s"));
                     world.communicator.abort(FAILURE);
                 }
+                drop(world);
                 // Somebody else may have work for this core.
                 idle += 1;
                 if idle > 200 {
@@ -147,6 +155,10 @@ impl Processes for Mpi {
             }
         });
         Ok(from.into_iter().flatten().collect())
+    }
+
+    fn beside(&self) -> Arc<dyn Processes> {
+        Arc::new(Mpi { tag: TAGS[1], ..self.clone() })
     }
 
     fn abort(&self, why: &str) {

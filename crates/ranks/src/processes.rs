@@ -15,6 +15,9 @@ pub trait Processes: fmt::Debug + Send + Sync {
     /// why when one is not there.
     fn exchange(&self, to: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, String>;
 
+    /// The same processes, for exchanges that another thread makes at the same time: messages of the two are not mixed up.
+    fn beside(&self) -> Arc<dyn Processes>;
+
     /// Ends all of them, because this one cannot go on.
     fn abort(&self, why: &str);
 
@@ -45,6 +48,10 @@ impl Processes for Alone {
 
     fn exchange(&self, to: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, String> {
         Ok(to)
+    }
+
+    fn beside(&self) -> Arc<dyn Processes> {
+        Arc::new(Alone)
     }
 
     fn abort(&self, _why: &str) {}

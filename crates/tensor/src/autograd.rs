@@ -91,6 +91,19 @@ pub fn grad(
     wrt: &[&Tensor],
     graph: Graph,
 ) -> Result<Vec<Option<Tensor>>> {
+    grad_each(y, seed, wrt, graph, &mut |_, _| Ok(()))
+}
+
+/// As [`grad`], telling `whole` of each gradient, with its place in `wrt`, as soon as nothing more is added to it: the last
+/// layers' first, while those before them are still to be computed. What it fails with ends the walk.
+#[track_caller]
+pub fn grad_each(
+    y: &Tensor,
+    seed: Option<&Tensor>,
+    wrt: &[&Tensor],
+    graph: Graph,
+    whole: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
+) -> Result<Vec<Option<Tensor>>> {
     let seed = match seed {
         Some(seed) if seed.meta() == y.meta() => seed.clone(),
         Some(seed) => {
@@ -105,6 +118,7 @@ pub fn grad(
     };
     let targets: HashSet<u64> = wrt.iter().map(|tensor| tensor.id()).collect();
     let (order, leads) = paths(y, &targets);
+    let mut awaited = Awaited::new(wrt, &order, &leads);
 
     let mut grads: HashMap<u64, Tensor> = HashMap::new();
     let mut results: HashMap<u64, Tensor> = HashMap::new();
@@ -112,7 +126,10 @@ pub fn grad(
         grads.insert(y.id(), seed);
     }
     for tensor in order.iter().rev() {
-        let Some(grad) = grads.remove(&tensor.id()) else { continue };
+        let Some(grad) = grads.remove(&tensor.id()) else {
+            awaited.passed(tensor, &grads, whole)?;
+            continue;
+        };
         if targets.contains(&tensor.id()) {
             results.insert(tensor.id(), grad.clone());
         }
@@ -145,8 +162,45 @@ pub fn grad(
             };
             grads.insert(input.id(), total);
         }
+        awaited.passed(tensor, &grads, whole)?;
     }
     Ok(wrt.iter().map(|tensor| results.get(&tensor.id()).cloned()).collect())
+}
+
+/// How many uses of each target the walk has yet to pass.
+struct Awaited(HashMap<u64, (usize, usize)>);
+
+impl Awaited {
+    /// Targets that nothing uses are not awaited: `y` itself, or what it does not depend on.
+    fn new(wrt: &[&Tensor], order: &[Tensor], leads: &HashSet<u64>) -> Awaited {
+        let places = wrt.iter().enumerate().map(|(place, target)| (target.id(), (place, 0)));
+        let mut awaited: HashMap<u64, (usize, usize)> = places.collect();
+        let nodes = order.iter().filter(|tensor| leads.contains(&tensor.id()));
+        for input in nodes.flat_map(|tensor| tensor.node().map_or(&[][..], |node| &node.inputs)) {
+            if let Some((_, uses)) = awaited.get_mut(&input.id()) {
+                *uses += 1;
+            }
+        }
+        Awaited(awaited)
+    }
+
+    /// The walk has passed a tensor: tells of the targets that it was the last to use.
+    fn passed(
+        &mut self,
+        tensor: &Tensor,
+        grads: &HashMap<u64, Tensor>,
+        whole: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
+    ) -> Result<()> {
+        for input in tensor.node().map_or(&[][..], |node| &node.inputs) {
+            let Some((place, uses)) = self.0.get_mut(&input.id()) else { continue };
+            *uses = uses.saturating_sub(1);
+            if let (0, Some(grad)) = (*uses, grads.get(&input.id())) {
+                whole(*place, grad)?;
+                self.0.remove(&input.id());
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The tensors that `y` was made from, inputs before outputs, and the ids of those that lead to a target.

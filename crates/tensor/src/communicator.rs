@@ -13,6 +13,8 @@ use std::fmt;
 use std::sync::Arc;
 
 /// A rank's way to the others. Both calls wait for all of them, and fail if one has left or does not come.
+///
+/// What another thread has to exchange meanwhile goes [`beside`](Communicator::beside).
 pub trait Communicator: fmt::Debug + Send + Sync {
     /// Which of the ranks this is, from 0.
     fn rank(&self) -> usize;
@@ -25,6 +27,10 @@ pub trait Communicator: fmt::Debug + Send + Sync {
 
     /// Puts the sum over all ranks, element by element, in the place of each one's numbers.
     fn all_reduce_sum(&self, numbers: Numbers<'_>) -> Result<()>;
+
+    /// A second way to the same ranks: its calls and this one's know nothing of each other, and neither waits for the
+    /// other's.
+    fn beside(&self) -> Ranks;
 
     /// Tells the others that this rank makes no further calls: theirs fail, and say why.
     fn leave(&self, why: &str);

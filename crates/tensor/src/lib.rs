@@ -47,7 +47,7 @@ pub mod philox;
 pub mod shape;
 pub mod tensor;
 
-pub use autograd::{Graph, grad};
+pub use autograd::{Graph, grad, grad_each};
 pub use device::{
     Backend, Buffer, Call, Device, DeviceId, Meta, RecordedStep, Recording, Work, Wrapper,
 };

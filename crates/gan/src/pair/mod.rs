@@ -11,10 +11,9 @@ use crate::objective::{Answers, taken_for_real};
 use crate::pool::Pool;
 use crate::recipe::{GeneratorUpdate, Recipe};
 use belamy_nn::average::Average;
-use belamy_nn::optimizer::{Optimizer, gradients};
+use belamy_nn::optimizer::{Optimizer, gradient_means, gradients};
 use belamy_nn::{Context, Network};
 use belamy_tensor::communicator::Ranks;
-use belamy_tensor::ops::all_reduce::all_reduce_means;
 use belamy_tensor::{DType, Device, Tensor};
 use recorded::{Recorded, Unverified};
 
@@ -155,10 +154,9 @@ impl Pair {
 
     /// A network's gradients, of whatever ranks there are.
     fn gradients(&self, loss: &Tensor, network: &Network) -> Result<Vec<Tensor>> {
-        let grads = gradients(loss, network)?;
         match &self.ranks {
-            Some(ranks) => Ok(all_reduce_means(&grads, ranks)?),
-            None => Ok(grads),
+            Some(ranks) => Ok(gradient_means(loss, network, ranks)?),
+            None => Ok(gradients(loss, network)?),
         }
     }
 

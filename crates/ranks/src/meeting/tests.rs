@@ -7,6 +7,7 @@ struct Pretended {
     index: usize,
     to: Vec<Sender<Vec<u8>>>,
     from: Mutex<Vec<Receiver<Vec<u8>>>>,
+    beside: Option<Arc<Pretended>>,
 }
 
 impl fmt::Debug for Pretended {
@@ -16,6 +17,12 @@ impl fmt::Debug for Pretended {
 }
 
 fn pretended(count: usize) -> Vec<Arc<dyn Processes>> {
+    let others = connected(count, (0..count).map(|_| None).collect());
+    let beside = others.into_iter().map(|other| Some(Arc::new(other))).collect();
+    connected(count, beside).into_iter().map(|own| Arc::new(own) as Arc<dyn Processes>).collect()
+}
+
+fn connected(count: usize, beside: Vec<Option<Arc<Pretended>>>) -> Vec<Pretended> {
     let mut to: Vec<Vec<Sender<Vec<u8>>>> = (0..count).map(|_| Vec::new()).collect();
     let mut all = Vec::new();
     for _ in 0..count {
@@ -27,10 +34,9 @@ fn pretended(count: usize) -> Vec<Arc<dyn Processes>> {
         }
         all.push(own);
     }
-    let process = |(index, (to, from))| {
-        Arc::new(Pretended { index, to, from: Mutex::new(from) }) as Arc<dyn Processes>
-    };
-    to.into_iter().zip(all).enumerate().map(process).collect()
+    let process =
+        |(index, ((to, from), beside))| Pretended { index, to, from: Mutex::new(from), beside };
+    to.into_iter().zip(all).zip(beside).enumerate().map(process).collect()
 }
 
 impl Processes for Pretended {
@@ -50,6 +56,10 @@ impl Processes for Pretended {
         let wait = Duration::from_secs(20);
         let received = from.iter().map(|from| from.recv_timeout(wait));
         received.map(|bytes| bytes.map_err(|error| error.to_string())).collect()
+    }
+
+    fn beside(&self) -> Arc<dyn Processes> {
+        Arc::clone(self.beside.as_ref().expect("only the first has another beside it")) as _
     }
 
     fn abort(&self, _why: &str) {}
@@ -123,6 +133,41 @@ fn many_calls_in_a_row_do_not_get_mixed_up() {
         total
     });
     assert!(found.iter().all(|total| total == &found[0]));
+}
+
+#[test]
+fn calls_beside_do_not_wait_for_one_another() {
+    for processes in [1, 2, 4] {
+        on_all(processes, 4, |rank| {
+            let beside = rank.beside();
+            // The even ones come to the two ways in one order, the odd ones in the other: that ends only if neither waits.
+            let mut values = ([rank.rank() as f32], [10.0 * rank.rank() as f32]);
+            std::thread::scope(|scope| {
+                let other = scope.spawn(|| beside.all_reduce_sum(Numbers::F32(&mut values.1)));
+                if rank.rank() % 2 == 0 {
+                    other.join().unwrap().unwrap();
+                    rank.all_reduce_sum(Numbers::F32(&mut values.0)).unwrap();
+                } else {
+                    // The even ones come here when this has taken part in the call beside.
+                    rank.all_reduce_sum(Numbers::F32(&mut values.0)).unwrap();
+                    other.join().unwrap().unwrap();
+                }
+            });
+            assert_eq!(values, ([6.0], [60.0]));
+            assert_eq!((beside.rank(), beside.size()), (rank.rank(), rank.size()));
+        });
+    }
+}
+
+#[test]
+fn a_rank_that_leaves_ends_calls_beside_too() {
+    let ranks = meet(Arc::new(Alone), 2, Duration::from_secs(60)).unwrap();
+    let error = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| ranks[0].beside().all_gather(&[]).unwrap_err().to_string());
+        ranks[1].leave("its disk is full");
+        waiting.join().unwrap()
+    });
+    assert_eq!(error, "rank 1 has left: its disk is full");
 }
 
 #[test]

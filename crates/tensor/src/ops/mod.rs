@@ -18,6 +18,7 @@
 //! | [`norm_halves`] | norm_statistics, norm_apply, norm_grad_sums, norm_grad_apply | parts of norm and norm_grad | none |
 //! | [`norm_over_ranks`] | batch_norm_over_ranks | fused | norm_grad's halves, or through its definition |
 //! | [`all_reduce`] | all_reduce_sum | linear | itself |
+//! | [`gradient_means`] | gradients over ranks, exchanged while they are computed | none | none |
 //! | [`loss`] | bce_with_logits, cross_entropy_with_logits | fused; composed | pointwise |
 //! | [`dropout`] | dropout | linear | itself |
 //! | [`random`] | uniform, normal, bernoulli, integers, shuffled_indices | generators | none |
@@ -30,6 +31,7 @@ pub mod conv2d;
 pub mod dropout;
 pub mod finite;
 pub mod gather;
+pub mod gradient_means;
 pub mod loss;
 pub mod matmul;
 pub mod norm;

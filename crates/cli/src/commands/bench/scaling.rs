@@ -40,7 +40,8 @@ pub(crate) struct Arguments {
     /// The model's network: gigabytes a second of each process, 25 for 200 Gb/s.
     #[arg(long, value_name = "GB", default_value_t = 25.0)]
     bandwidth: f64,
-    /// The share of the exchange that the model hides behind computation, from 0 to 1. Belamy hides nothing.
+    /// The share of the exchange that the model hides behind computation, from 0 to 1: gradients are exchanged
+    /// beside the backward pass, batch norm's sums are waited for.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     overlap: f64,
     /// Print JSON.
@@ -69,6 +70,8 @@ struct Line {
     efficiency: f64,
     /// Of a step: waiting for the others and handing over to them.
     exchange_ms: Option<f64>,
+    /// The same of gradients, while others are still being computed.
+    beside_ms: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -216,6 +219,7 @@ fn measured(scaling: &'static str, step: &Step, efficiency: f64) -> Line {
         samples_per_second: step.samples_per_second(),
         efficiency,
         exchange_ms: Some(1e3 * step.exchanging),
+        beside_ms: Some(1e3 * step.beside),
     }
 }
 
@@ -240,10 +244,11 @@ fn modelled(
         samples_per_second: size * own / seconds,
         efficiency,
         exchange_ms: None,
+        beside_ms: None,
     }
 }
 
-const COLUMNS: [&str; 8] = [
+const COLUMNS: [&str; 9] = [
     "source",
     "scaling",
     "processes",
@@ -252,6 +257,7 @@ const COLUMNS: [&str; 8] = [
     "samples_per_second",
     "efficiency",
     "exchange_ms",
+    "beside_ms",
 ];
 
 fn cells(line: &Line) -> Vec<String> {
@@ -264,6 +270,7 @@ fn cells(line: &Line) -> Vec<String> {
         format!("{:.1}", line.samples_per_second),
         format!("{:.3}", line.efficiency),
         line.exchange_ms.map_or(String::new(), |ms| format!("{ms:.3}")),
+        line.beside_ms.map_or(String::new(), |ms| format!("{ms:.3}")),
     ]
 }
 
@@ -276,7 +283,7 @@ fn text(report: &Report) -> String {
     let mut rows = vec![COLUMNS.map(|name| name.replace('_', " ")).to_vec()];
     rows.extend(report.lines.iter().map(cells));
     let mut text = format!("{} on {}, batch: a process's samples\n", report.recipe, report.device);
-    text += &output::table(&rows, &[2, 3, 4, 5, 6, 7]);
+    text += &output::table(&rows, &[2, 3, 4, 5, 6, 7, 8]);
     let Model { fixed, per_sample, calls, bytes, overlap } = report.model;
     text += &format!(
         "\nmodel: {:.2} ms + {:.3} ms a sample; {calls:.0} calls and {:.2} MB a step; {:.1} µs, {:.1} GB/s, {:.0} % hidden\n",
