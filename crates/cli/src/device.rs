@@ -66,6 +66,19 @@ pub(crate) fn resolved(name: &str) -> &str {
     "cpu"
 }
 
+/// The device of a name for this process: of a job's processes on one machine each has a GPU of its own, where there are as
+/// many, and they take turns where there are not.
+#[cfg(feature = "cuda")]
+fn own_number(name: &str, number: u32) -> u32 {
+    let place = belamy_ranks::launched::on_this_machine(&|name| std::env::var(name).ok());
+    match (place, belamy_cuda::devices()) {
+        (Some(place), Ok(found)) if !name.contains(':') && !found.is_empty() => {
+            (place % found.len()) as u32
+        }
+        _ => number,
+    }
+}
+
 /// The device of a name; `auto` is the fastest that can be used.
 pub(crate) fn find(name: &str) -> Result<Device> {
     let name = resolved(name);
@@ -104,6 +117,7 @@ fn parts(name: &str) -> Result<(&str, u32)> {
 
 #[cfg(feature = "cuda")]
 fn open_cuda(name: &str, number: u32, precision: belamy_cuda::Precision) -> Result<Device> {
+    let number = own_number(name, number);
     let cuda = belamy_cuda::open(number).and_then(|cuda| cuda.in_precision(precision));
     cuda.map(Device::new).map_err(|why| Failure::new(format!("--device {name}: {why}")))
 }

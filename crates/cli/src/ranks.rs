@@ -1,6 +1,7 @@
 //! The ranks of a job: threads of this process and, where `mpirun` or `srun` has started several, the other processes'.
 
 use crate::failure::{Failure, Result};
+use belamy_ranks::tcp::Tcp;
 use belamy_ranks::{Alone, Processes, launched, meet};
 use belamy_tensor::communicator::Ranks;
 use std::sync::Arc;
@@ -49,24 +50,28 @@ impl Job {
     }
 }
 
-#[cfg(feature = "mpi")]
 fn processes(deadline: Duration) -> Result<Arc<dyn Processes>> {
-    use belamy_ranks::mpi::Mpi;
-    if !launched() {
-        return Ok(Arc::new(Alone));
+    let variable = |name: &str| std::env::var(name).ok();
+    if launched::by_mpi(&variable) {
+        return by_mpi(deadline);
     }
-    Ok(Mpi::begin(deadline).map_err(Failure::new)?)
+    match launched::by_environment(&variable).map_err(Failure::new)? {
+        Some(place) => Ok(Tcp::connect(&place, deadline).map_err(Failure::new)?),
+        None => Ok(Arc::new(Alone)),
+    }
+}
+
+#[cfg(feature = "mpi")]
+fn by_mpi(deadline: Duration) -> Result<Arc<dyn Processes>> {
+    Ok(belamy_ranks::mpi::Mpi::begin(deadline).map_err(Failure::new)?)
 }
 
 #[cfg(not(feature = "mpi"))]
-fn processes(_deadline: Duration) -> Result<Arc<dyn Processes>> {
-    if launched() {
-        return Err(Failure::new(
-            "mpirun has started several of these, but this belamy was built without MPI: build it with \
-             cargo build --release --features mpi",
-        ));
-    }
-    Ok(Arc::new(Alone))
+fn by_mpi(_deadline: Duration) -> Result<Arc<dyn Processes>> {
+    Err(Failure::new(
+        "mpirun has started several of these, but this belamy was built without MPI: build it with \
+         cargo build --release --features mpi, or start it by torchrun --no-python or plain srun",
+    ))
 }
 
 /// Does a rank's work; if it fails or panics, the others' calls fail too, and say why.

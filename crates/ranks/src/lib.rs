@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`processes`] | what a set of processes is: one exchange of bytes, from everyone to everyone |
 //! | [`meeting`] | where the threads of a process meet, and go on to the other processes' |
+//! | [`launched`] | what the environment says of who started them |
+//! | [`tcp`] | processes that find each other by themselves |
 //! | `mpi` | processes that `mpirun` or `srun` has started (feature `mpi`) |
 //!
 //! A job of V ranks runs in any number of processes that divides V; each process has as many of the ranks as any other,
@@ -17,10 +19,12 @@
 //!   bytes sent by a process: (P − 1)/P L (V/P + 1) numbers: for V = P as much as a ring needs, in two steps
 //! ```
 
+pub mod launched;
 pub mod meeting;
 #[cfg(feature = "mpi")]
 pub mod mpi;
 pub mod processes;
+pub mod tcp;
 
 pub use meeting::meet;
-pub use processes::{Alone, Processes, launched};
+pub use processes::{Alone, Processes};

@@ -25,14 +25,6 @@ pub trait Processes: fmt::Debug + Send + Sync {
     fn first(&self, count: usize) -> Arc<dyn Processes>;
 }
 
-/// Whether something that starts MPI jobs has started this process, as part of a job of several.
-pub fn launched() -> bool {
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<usize>().ok());
-    let sizes = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"];
-    sizes.into_iter().filter_map(number).any(|size| size > 1)
-        || (number("PMIX_RANK").is_some() && number("SLURM_NTASKS").is_some_and(|size| size > 1))
-}
-
 /// A process by itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Alone;
