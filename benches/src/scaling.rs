@@ -26,7 +26,7 @@ use belamy_tensor::communicator::{Communicator, Numbers, Ranks};
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Steps that are made before any is timed.
 const WARM: usize = 2;
@@ -101,6 +101,10 @@ impl Communicator for Counted {
 
     fn leave(&self, why: &str) {
         self.ranks.leave(why);
+    }
+
+    fn deadline(&self) -> Duration {
+        self.ranks.deadline()
     }
 }
 
@@ -272,7 +276,6 @@ impl Model {
 mod tests {
     use super::*;
     use belamy_ranks::{Alone, meet};
-    use std::time::Duration;
 
     #[test]
     fn steps_of_two_ranks_are_counted() {

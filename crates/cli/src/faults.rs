@@ -153,4 +153,8 @@ impl Communicator for Faulty {
     fn leave(&self, why: &str) {
         self.ranks.leave(why);
     }
+
+    fn deadline(&self) -> Duration {
+        self.ranks.deadline()
+    }
 }

@@ -5,7 +5,8 @@
 
 use crate::recording::Step;
 use crate::source::Source;
-use belamy_tensor::DeviceId;
+use belamy_tensor::communicator::Communicator;
+use belamy_tensor::{DType, DeviceId};
 use std::fmt::Debug;
 
 /// What runs launches, in order, and owns memory.
@@ -68,6 +69,22 @@ pub trait Driver: Debug + Send + Sync {
         Counters::default()
     }
 
+    /// Connects the device with those of the other ranks, and numbers the group; `None` where that is not to be had. Every
+    /// rank calls it.
+    fn meet(&self, _ranks: &dyn Communicator) -> belamy_tensor::Result<Option<usize>> {
+        Ok(None)
+    }
+
+    /// Queues a reduction over the ranks of a group that has met.
+    fn reduce(&self, _reduce: &Reduce) -> Result<(), String> {
+        Err("this device is connected with no other".into())
+    }
+
+    /// What is queued after this comes after all reductions that went beside.
+    fn join(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Begins to note what is queued instead of running it.
     fn begin_capture(&self) -> Result<(), String>;
 
@@ -97,6 +114,25 @@ pub struct Counters {
 pub trait Replay: Debug + Send {
     /// Queues the whole sequence.
     fn replay(&self) -> Result<(), String>;
+}
+
+/// What all ranks have in one place into another of each one's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reduce {
+    /// Which group of ranks, as [`Driver::meet`] has numbered it.
+    pub group: usize,
+    /// Where each one's numbers lie.
+    pub from: u64,
+    /// Where the result goes.
+    pub to: u64,
+    /// How many numbers.
+    pub count: usize,
+    /// Of which type: f32 or u32.
+    pub dtype: DType,
+    /// Whether the sum is divided by the number of ranks.
+    pub mean: bool,
+    /// Whether what is queued next need not wait for it, until [`Driver::join`].
+    pub beside: bool,
 }
 
 /// A kernel to queue.

@@ -5,6 +5,7 @@
 //! | [`Cuda`] | the backend: buffers and kernels by name, above any driver |
 //! | [`driver`] | the seam between planning launches and running them |
 //! | `kernels` | one file a family: which passes, grids and workspaces a kernel's call takes |
+//! | [`nccl`] | reductions over ranks' GPUs |
 //! | [`recording`] | a recorded step as a list, and how a replay hands its results to the next |
 //! | [`source`] | the kernels' texts |
 //! | [`compile`] | NVRTC, the disk cache, kernels compiled beforehand |
@@ -19,6 +20,7 @@ pub mod driver;
 mod gpu;
 mod kernels;
 mod memory;
+pub mod nccl;
 pub mod recording;
 #[cfg(feature = "shim")]
 pub mod shim;
@@ -27,12 +29,13 @@ pub mod source;
 pub use gpu::{Found, devices, open, usable};
 pub use kernels::Precision;
 
+use belamy_tensor::communicator::{Communicator, DeviceRanks, Order, Reduction};
 use belamy_tensor::foreign::Foreign;
 use belamy_tensor::kernel::KernelId;
 use belamy_tensor::{
     Backend, Buffer, Call, DType, DeviceId, Error, ErrorKind, RecordedStep, Recording, Result, Work,
 };
-use driver::{Counters, Driver, Replay};
+use driver::{Counters, Driver, Reduce, Replay};
 use memory::Memory;
 use source::Source;
 use std::collections::HashSet;
@@ -137,6 +140,15 @@ impl Cuda {
         Ok(recording::Carried { from, to, bytes: result.elements * result.dtype.bytes() })
     }
 
+    /// Notes, while a step is recorded, that it reads a buffer.
+    fn touch(&self, buffer: &Buffer, address: u64) {
+        if let Some(touched) = &mut *self.recorded()
+            && touched.taken.insert(address)
+        {
+            touched.operands.push(buffer.clone());
+        }
+    }
+
     fn memory<'a>(&self, buffer: &'a Buffer) -> Result<&'a Memory> {
         let memory = buffer.storage.downcast_ref::<Memory>();
         memory.ok_or_else(|| self.error("was handed another device's buffer"))
@@ -211,12 +223,8 @@ impl Backend for Cuda {
             Ok(kernels::Operand { address, elements: buffer.elements })
         };
         let inputs = call.inputs.iter().map(|buffer| place(buffer)).collect::<Result<Vec<_>>>()?;
-        if let Some(touched) = &mut *self.recorded() {
-            for (buffer, place) in call.inputs.iter().zip(&inputs) {
-                if touched.taken.insert(place.address) {
-                    touched.operands.push((*buffer).clone());
-                }
-            }
+        for (buffer, place) in call.inputs.iter().zip(&inputs) {
+            self.touch(buffer, place.address);
         }
         let outputs = call
             .outputs
@@ -259,6 +267,11 @@ impl Backend for Cuda {
         seconds.map_err(|message| self.error(message))
     }
 
+    fn join(&self, ranks: &dyn Communicator) -> Result<Option<Arc<dyn DeviceRanks>>> {
+        let Some(group) = self.driver.meet(ranks)? else { return Ok(None) };
+        Ok(Some(Arc::new(Connected { cuda: self.clone(), group })))
+    }
+
     fn record(&self, step: RecordedStep<'_>) -> Result<Option<Box<dyn Recording>>> {
         self.driver.begin_capture().map_err(|message| self.error(message))?;
         *self.recorded() = Some(Touched::default());
@@ -274,6 +287,43 @@ impl Backend for Cuda {
         let mut kept = touched.operands;
         kept.extend(pairs?.1.into_iter().flat_map(|(result, operand)| [result, operand]));
         Ok(Some(Box::new(Graph { replay: replay?, backend: self.clone(), _kept: kept })))
+    }
+}
+
+/// The device's way to those of the other ranks.
+#[derive(Debug)]
+struct Connected {
+    cuda: Cuda,
+    group: usize,
+}
+
+impl DeviceRanks for Connected {
+    fn all_reduce(
+        &self,
+        reduction: Reduction,
+        from: &Buffer,
+        to: &mut Buffer,
+        order: Order,
+    ) -> Result<()> {
+        let Connected { cuda, group } = self;
+        if (from.dtype, from.elements) != (to.dtype, to.elements) {
+            return Err(cuda.error(format!("cannot reduce {from:?} into {to:?}")));
+        }
+        let reduce = Reduce {
+            group: *group,
+            from: cuda.memory(from)?.address(),
+            to: cuda.fresh(to)?.address(),
+            count: from.elements,
+            dtype: from.dtype,
+            mean: reduction == Reduction::Mean,
+            beside: order == Order::Beside,
+        };
+        cuda.touch(from, reduce.from);
+        cuda.driver.reduce(&reduce).map_err(|message| cuda.error(message))
+    }
+
+    fn join(&self) -> Result<()> {
+        self.cuda.driver.join().map_err(|message| self.cuda.error(message))
     }
 }
 

@@ -5,7 +5,7 @@
 //! the old one element by element, and nobody reads the old one after it, it may write in the old place at once: then
 //! there is nothing to copy.
 
-use crate::driver::Argument;
+use crate::driver::{Argument, Reduce};
 use crate::source::Source;
 
 /// One thing that was queued while a step was recorded.
@@ -44,6 +44,10 @@ pub enum Step {
         /// How often.
         count: usize,
     },
+    /// A reduction over ranks.
+    Reduce(Reduce),
+    /// What follows comes after all reductions that went beside.
+    Join,
 }
 
 /// Entry points whose threads read of each operand that they replace only the elements that they then write.
@@ -90,6 +94,8 @@ impl Step {
             }
             Step::Copy { from, to, .. } => *from == address || *to == address,
             Step::Fill { address: filled, .. } => *filled == address,
+            Step::Reduce(Reduce { from, to, .. }) => *from == address || *to == address,
+            Step::Join => false,
         }
     }
 
@@ -106,6 +112,8 @@ impl Step {
             }
             Step::Copy { from, to, .. } => [from, to].into_iter().for_each(place),
             Step::Fill { address, .. } => place(address),
+            Step::Reduce(Reduce { from, to, .. }) => [from, to].into_iter().for_each(place),
+            Step::Join => {}
         }
     }
 

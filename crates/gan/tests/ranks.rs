@@ -210,7 +210,7 @@ fn a_rank_may_normalise_by_its_own_samples() {
         let network = layer();
         let mut cx = Context::train(1, 0, 0, &device).unwrap();
         if let Some(rank) = rank {
-            cx.set_ranks(rank, 0);
+            cx.set_ranks(rank);
             cx.set_own_statistics(true);
         }
         let y = network.forward(x, None, &mut cx).unwrap().to_vec::<f64>().unwrap();

@@ -2,6 +2,7 @@
 
 use crate::Param;
 use belamy_tensor::communicator::Ranks;
+use belamy_tensor::ops::concat::concat;
 use belamy_tensor::ops::random::{self, RandomKey};
 use belamy_tensor::{Device, Result, Tensor};
 
@@ -34,7 +35,6 @@ pub struct Context {
 #[derive(Debug, Clone)]
 struct Share {
     ranks: Ranks,
-    step: u32,
     own_statistics: bool,
 }
 
@@ -84,8 +84,8 @@ impl Context {
 
     /// Says that the pass is of a training step's batch that several ranks share: each one's samples are as many, in the
     /// order of the ranks, and what looks at a batch as a whole looks at all of them.
-    pub fn set_ranks(&mut self, ranks: &Ranks, step: u32) {
-        self.share = Some(Share { ranks: ranks.clone(), step, own_statistics: false });
+    pub fn set_ranks(&mut self, ranks: &Ranks) {
+        self.share = Some(Share { ranks: ranks.clone(), own_statistics: false });
     }
 
     /// Says, after [`Context::set_ranks`], whether batch norm normalises each rank's samples by themselves.
@@ -109,9 +109,10 @@ impl Context {
     /// The counter for the samples of one of a batch's [`Context::pieces`], `length` of them here: where each piece is drawn
     /// by itself, it does not matter how many ranks share it.
     pub fn counter_of_piece(&self, piece: usize, length: usize) -> Result<Tensor> {
-        let Some(Share { ranks, step, .. }) = &self.share else { return Ok(self.counter.clone()) };
+        let Some(Share { ranks, .. }) = &self.share else { return Ok(self.counter.clone()) };
         let first = (piece * ranks.size() + ranks.rank()) * length;
-        random::counter(*step, first as u32, self.counter.device())
+        let first = Tensor::from_slice(&[first as u32], [1], self.counter.device())?;
+        concat(&[&self.counter.slice(0, 0, 1)?, &first], 0)
     }
 
     /// Of how many batches, one behind the other, a batch consists, of each of which a rank has its share; whether or not

@@ -462,6 +462,10 @@ impl Communicator for Member {
         }
         self.meeting.processes.abort(&why);
     }
+
+    fn deadline(&self) -> Duration {
+        self.meeting.deadline
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Devices: what a backend is, and the buffers it owns.
 
+use crate::communicator::{Communicator, DeviceRanks};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{KernelId, Params};
 use crate::{DType, Shape};
@@ -48,6 +49,12 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// parameters for old, the counter after for the counter before). Run the step a few times beforehand, so that all
     /// that it needs is loaded.
     fn record(&self, _step: RecordedStep<'_>) -> Result<Option<Box<dyn Recording>>> {
+        Ok(None)
+    }
+
+    /// Finds the device's own way to those of the other ranks; `None` where this one, or another rank's, has none. Every rank
+    /// calls it.
+    fn join(&self, _ranks: &dyn Communicator) -> Result<Option<Arc<dyn DeviceRanks>>> {
         Ok(None)
     }
 
@@ -158,6 +165,9 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
     }
     fn record(&self, step: RecordedStep<'_>) -> Result<Option<Box<dyn Recording>>> {
         (**self).record(step)
+    }
+    fn join(&self, ranks: &dyn Communicator) -> Result<Option<Arc<dyn DeviceRanks>>> {
+        (**self).join(ranks)
     }
     fn release(&self) -> Result<()> {
         (**self).release()

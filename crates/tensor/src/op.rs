@@ -1,7 +1,7 @@
 //! What an op is: a shape rule, a kernel, a derivative written in Tensors, and a cost.
 
 use crate::autograd::Backward;
-use crate::communicator::{Numbers, Ranks};
+use crate::communicator::{Numbers, Order, Ranks, Reduction};
 use crate::cost::{self, Extent};
 use crate::device::{Device, Meta};
 use crate::error::{Error, ErrorKind, Result};
@@ -16,7 +16,7 @@ pub enum Launch {
     Kernel(KernelId, Params),
     /// By looking at the first input's memory under another shape.
     View,
-    /// By adding up what all ranks have, through the host.
+    /// By adding up what all ranks have, on the device or through the host.
     AllReduceSum(Ranks),
 }
 
@@ -113,6 +113,9 @@ pub fn apply_with_saved<O: Op>(op: O, inputs: &[&Tensor]) -> Result<(Tensor, Vec
 
 fn summed(x: &Tensor, ranks: &Ranks) -> Result<Tensor> {
     let (shape, device) = (x.shape(), x.device());
+    if let Some(own) = ranks.on_device(device) {
+        return own.all_reduce_tensor(Reduction::Sum, x, Order::InTurn);
+    }
     if x.dtype() == DType::F64 {
         let mut values = x.to_vec::<f64>()?;
         ranks.all_reduce_sum(Numbers::F64(&mut values))?;

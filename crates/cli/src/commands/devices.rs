@@ -106,13 +106,17 @@ fn cuda() -> Vec<Line> {
         Ok(found) => found,
         Err(why) => return vec![missing("cuda", &why)],
     };
+    let processes = match belamy_cuda::nccl::version() {
+        Ok(version) => format!("processes' sums by NCCL {version}"),
+        Err(why) => format!("processes' sums through the host: {why}"),
+    };
     found
         .into_iter()
         .map(|found| {
             let usable = belamy_cuda::usable(found.index);
             let precisions = if found.capability.0 >= 8 { "f32, tf32, bf16" } else { "f32" };
             let what = format!(
-                "{}, {:.0} GiB, compute capability {}.{}, {precisions}",
+                "{}, {:.0} GiB, compute capability {}.{}, {precisions}; {processes}",
                 found.name,
                 found.memory as f64 / f64::from(1 << 30),
                 found.capability.0,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `pool` | memory by size class, kept for the next step, and apart for a recorded one |
 //! | `staging` | pinned host memory through which uploads run while the host goes on |
+//! | `ranks` | reductions over ranks, on a stream beside the device's own |
 //! | `modules` | families loaded at first use, their entry points by name |
 //!
 //! Everything goes to one stream of its own: the legacy stream cannot be recorded, and with one stream no events are
@@ -12,14 +13,16 @@
 
 mod modules;
 mod pool;
+mod ranks;
 mod staging;
 
 use crate::Cuda;
 use crate::compile;
-use crate::driver::{Counters, Driver, Launch, Packed, Replay};
+use crate::driver::{Counters, Driver, Launch, Packed, Reduce, Replay};
 use crate::recording::Step;
 use crate::source::Source;
 use belamy_tensor::DeviceId;
+use belamy_tensor::communicator::Communicator;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 use modules::Modules;
@@ -44,7 +47,7 @@ pub struct Found {
 
 /// What a device is used through. The bindings panic over a function that the library lacks: an old driver's, or one
 /// that was put there for linkers alone.
-const NEEDED: [&str; 39] = [
+const NEEDED: [&str; 41] = [
     "cuCtxSetCurrent",
     "cuDeviceGet",
     "cuDeviceGetAttribute",
@@ -83,7 +86,9 @@ const NEEDED: [&str; 39] = [
     "cuStreamCreate",
     "cuStreamDestroy_v2",
     "cuStreamEndCapture",
+    "cuStreamQuery",
     "cuStreamSynchronize",
+    "cuStreamWaitEvent",
 ];
 
 /// What the device's clock is read through besides, which drivers have had since CUDA 12.8.
@@ -208,6 +213,7 @@ struct State {
     pool: Pool,
     staging: Staging,
     modules: Modules,
+    ranks: ranks::Ranks,
     counters: Counters,
     /// What was noted of a step that is being recorded.
     noted: Vec<Step>,
@@ -308,6 +314,9 @@ impl Gpu {
 
     fn wait(&self, state: &mut State, doing: &str) -> Result<(), String> {
         state.counters.waits += 1;
+        if state.ranks.are_there() {
+            self.wait_among_ranks(state, doing)?;
+        }
         // SAFETY: the stream lives as long as `self`.
         match unsafe { result::stream::synchronize(self.stream) } {
             Ok(()) => {
@@ -349,6 +358,8 @@ impl Gpu {
             }
             &Step::Copy { from, to, bytes } => self.queue_copy(state, from, to, bytes),
             &Step::Fill { address, word, count } => self.queue_fill(state, address, word, count),
+            Step::Reduce(reduce) => self.queue_reduce(state, reduce),
+            Step::Join => self.queue_join(state),
         }
     }
 
@@ -483,6 +494,9 @@ impl Driver for Handle {
         if state.pool.is_recording() {
             return Err(RECORDING.into());
         }
+        if state.ranks.are_there() {
+            gpu.wait(&mut state, "copying from the device")?;
+        }
         state.counters.copies += 1;
         state.counters.waits += 1;
         // SAFETY: the buffer is at least this long; the context is current.
@@ -591,6 +605,30 @@ impl Driver for Handle {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner).counters
     }
 
+    fn meet(&self, ranks: &dyn Communicator) -> belamy_tensor::Result<Option<usize>> {
+        self.0.meet(ranks)
+    }
+
+    fn reduce(&self, reduce: &Reduce) -> Result<(), String> {
+        let gpu = &*self.0;
+        let mut state = gpu.enter()?;
+        if state.pool.is_recording() {
+            state.noted.push(Step::Reduce(*reduce));
+            return Ok(());
+        }
+        gpu.queue_reduce(&mut state, reduce)
+    }
+
+    fn join(&self) -> Result<(), String> {
+        let gpu = &*self.0;
+        let mut state = gpu.enter()?;
+        if state.pool.is_recording() {
+            state.noted.push(Step::Join);
+            return Ok(());
+        }
+        gpu.queue_join(&mut state)
+    }
+
     fn begin_capture(&self) -> Result<(), String> {
         let gpu = &*self.0;
         let mut state = gpu.enter()?;
@@ -679,10 +717,12 @@ impl Replay for Graph {
 impl Drop for Graph {
     fn drop(&mut self) {
         let mut state = self.gpu.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: the context lives as long as `gpu`; the graph is destroyed once, when no replay of it is running.
+        // SAFETY: the context lives as long as `gpu`.
+        let _ = unsafe { result::ctx::set_current(self.gpu.context) };
+        // What it says has been said before, or will be.
+        let _ = self.gpu.wait(&mut state, "waiting for a recorded step");
+        // SAFETY: the graph is destroyed once, when no replay of it is running.
         unsafe {
-            let _ = result::ctx::set_current(self.gpu.context);
-            let _ = result::stream::synchronize(self.gpu.stream);
             if !self.executable.is_null() {
                 let _ = result::graph::exec_destroy(self.executable);
             }
@@ -696,12 +736,15 @@ impl Drop for Graph {
 
 impl Drop for Gpu {
     fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: nobody holds the device any more: every buffer and graph has a share in it. What was queued is waited
-        // for first.
+        let mut state =
+            std::mem::take(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        // SAFETY: the context is released below.
+        let _ = unsafe { result::ctx::set_current(self.context) };
+        let _ = self.wait(&mut state, "closing the device");
+        state.ranks.release();
+        // SAFETY: nobody holds the device any more: every buffer and graph has a share in it. What was queued was waited
+        // for.
         unsafe {
-            let _ = result::ctx::set_current(self.context);
-            let _ = result::stream::synchronize(self.stream);
             state.staging.release();
             for address in state.pool.release() {
                 let _ = result::free_sync(address);

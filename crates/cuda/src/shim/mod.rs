@@ -9,11 +9,13 @@ mod memory;
 #[cfg(test)]
 mod tests;
 
-use crate::driver::{Driver, Launch, Packed, Replay};
+use crate::driver::{Driver, Launch, Packed, Reduce, Replay};
+use crate::nccl::{self, Group, Nccl};
 use crate::recording::Step;
 use crate::source::{FOREIGN, Source};
 use crate::{Cuda, compile};
 use belamy_tensor::DeviceId;
+use belamy_tensor::communicator::Communicator;
 use belamy_tensor::kernel::KernelId;
 use libloading::Library;
 use memory::Watched;
@@ -47,6 +49,14 @@ pub fn open(folder: &Path, flags: &[&str]) -> Result<Cuda, String> {
     }
     std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     Ok(Cuda::new(Arc::new(Host::new(folder, flags, None))))
+}
+
+/// As [`open`], with what stands in for NCCL: a library whose functions have its names, and take a processor's addresses.
+pub fn open_with_nccl(folder: &Path, library: &Path) -> Result<Cuda, String> {
+    open(folder, &[])?;
+    let host = Host::new(folder, &[], None);
+    host.0.nccl.set(Nccl::open(library)?).map_err(|_| "it was just made")?;
+    Ok(Cuda::new(Arc::new(host)))
 }
 
 /// The names of entry points that were run, and how often.
@@ -130,6 +140,9 @@ struct Inner {
     entries: Entries,
     memory: Mutex<Watched>,
     recording: Mutex<Option<Recorded>>,
+    /// What adds up over ranks, if anything does.
+    nccl: OnceLock<Nccl>,
+    groups: Mutex<Vec<Group>>,
 }
 
 /// What was queued while a step was recorded.
@@ -257,6 +270,8 @@ impl Host {
             entries: Arc::default(),
             memory: Mutex::default(),
             recording: Mutex::default(),
+            nccl: OnceLock::new(),
+            groups: Mutex::default(),
         }))
     }
 
@@ -278,6 +293,10 @@ impl Host {
 
     fn recording(&self) -> MutexGuard<'_, Option<Recorded>> {
         self.0.recording.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn groups(&self) -> MutexGuard<'_, Vec<Group>> {
+        self.0.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn refuse_while_recording(&self) -> Result<(), String> {
@@ -408,6 +427,37 @@ impl Driver for Host {
         self.refuse_while_recording()
     }
 
+    fn meet(&self, ranks: &dyn Communicator) -> belamy_tensor::Result<Option<usize>> {
+        let nccl = self.0.nccl.get().cloned().ok_or_else(String::new);
+        let own = format!("{}-{:p}", std::process::id(), Arc::as_ptr(&self.0));
+        let met = nccl::meet(&nccl, &own, ranks, || Ok(()))?;
+        let mut groups = self.groups();
+        Ok(met.map(|group| {
+            groups.push(group);
+            groups.len() - 1
+        }))
+    }
+
+    fn reduce(&self, reduce: &Reduce) -> Result<(), String> {
+        if let Some(recorded) = &mut *self.recording() {
+            recorded.steps.push(Step::Reduce(*reduce));
+            return Ok(());
+        }
+        self.memory().bounds(reduce.from, 4 * reduce.count)?;
+        self.memory().bounds(reduce.to, 4 * reduce.count)?;
+        let groups = self.groups();
+        let group = groups.get(reduce.group).ok_or("there is no such group of ranks")?;
+        // SAFETY: the bounds were checked, and it is done when the call returns.
+        unsafe { group.reduce(reduce, std::ptr::null_mut()) }
+    }
+
+    fn join(&self) -> Result<(), String> {
+        if let Some(recorded) = &mut *self.recording() {
+            recorded.steps.push(Step::Join);
+        }
+        Ok(())
+    }
+
     fn begin_capture(&self) -> Result<(), String> {
         self.refuse_while_recording()?;
         *self.recording() = Some(Recorded::default());
@@ -437,6 +487,8 @@ impl Replay for Steps {
             match step {
                 Step::Copy { from, to, bytes } => self.host.copy(*from, *to, *bytes)?,
                 Step::Fill { address, word, count } => self.host.fill(*address, *word, *count)?,
+                Step::Reduce(reduce) => self.host.reduce(reduce)?,
+                Step::Join => {}
                 Step::Launch { source, entry, blocks, threads, shared, arguments } => {
                     self.host.launch(&Launch {
                         source,

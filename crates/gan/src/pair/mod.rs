@@ -13,7 +13,7 @@ use crate::recipe::{GeneratorUpdate, Recipe};
 use belamy_nn::average::Average;
 use belamy_nn::optimizer::{Optimizer, gradient_means, gradients};
 use belamy_nn::{Context, Network};
-use belamy_tensor::communicator::Ranks;
+use belamy_tensor::communicator::{Ranks, joined};
 use belamy_tensor::{DType, Device, Tensor};
 use recorded::{Recorded, Unverified};
 
@@ -146,8 +146,10 @@ impl Pair {
     pub fn share(&mut self, ranks: &Ranks) -> Result<()> {
         crate::sharing::check(&self.recipe, ranks.size())?;
         if ranks.size() > 1 {
-            // What others have comes through the host, which no recorded step waits for.
-            (self.records, self.ranks) = (false, Some(ranks.clone()));
+            let ranks = joined(ranks, &self.device)?;
+            // What comes through the host no recorded step waits for.
+            self.records &= ranks.on_device(&self.device).is_some();
+            self.ranks = Some(ranks);
         }
         Ok(())
     }

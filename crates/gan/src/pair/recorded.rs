@@ -8,7 +8,7 @@ use crate::recipe::BatchStatistics;
 use belamy_nn::Context;
 use belamy_nn::average::Average;
 use belamy_nn::optimizer::Optimizer;
-use belamy_tensor::communicator::{Numbers, Ranks};
+use belamy_tensor::communicator::{Numbers, Order, Ranks, Reduction};
 use belamy_tensor::ops::finite::count_non_finite;
 use belamy_tensor::ops::random::{self, advance_counter};
 use belamy_tensor::{Buffer, Recording, Tensor};
@@ -97,6 +97,9 @@ pub(super) struct Recorded {
 
 /// A count of each rank, added up.
 fn everywhere(count: &Tensor, ranks: &Ranks) -> Result<Tensor> {
+    if let Some(own) = ranks.on_device(count.device()) {
+        return Ok(own.all_reduce_tensor(Reduction::Sum, count, Order::InTurn)?);
+    }
     let mut total = [count.item()?];
     ranks.all_reduce_sum(Numbers::F64(&mut total))?;
     Ok(Tensor::from_slice(&[total[0] as f32], count.shape(), count.device())?)
@@ -257,7 +260,7 @@ impl Pair {
         };
         let mut context = Context::at(self.seed, &counter);
         if let Some(ranks) = &self.ranks {
-            context.set_ranks(ranks, self.step as u32);
+            context.set_ranks(ranks);
             context.set_own_statistics(self.recipe.batch_statistics == BatchStatistics::PerRank);
         }
         self.counter = Some((self.step, counter));

@@ -5,11 +5,12 @@
 //! ```
 //!
 //! Seen from all ranks together, with L = Σ_r L_r the sum of what each one differentiates, dL/dx_r = Σ_s dL_s/dy: the
-//! derivative is the same op, so it is right to any order. Numbers go through the host. A rank whose graph does not
+//! derivative is the same op, so it is right to any order. Numbers go through the host, unless the device has a way of its
+//! own ([`crate::communicator::joined`]). A rank whose graph does not
 //! lead through the op would not take part in its backward pass: all ranks run the same program.
 
 use crate::autograd::Backward;
-use crate::communicator::{Numbers, Ranks};
+use crate::communicator::{Numbers, Order, Ranks, Reduction};
 use crate::device::Meta;
 use crate::error::Result;
 use crate::op::{self, Launch, Op};
@@ -59,6 +60,10 @@ pub fn all_reduce_means(tensors: &[Tensor], ranks: &Ranks) -> Result<Vec<Tensor>
         return Ok(tensors.to_vec());
     }
     let Some(first) = tensors.first() else { return Ok(Vec::new()) };
+    if let Some(own) = ranks.on_device(first.device()) {
+        let mean = |tensor| own.all_reduce_tensor(Reduction::Mean, tensor, Order::InTurn);
+        return tensors.iter().map(mean).collect();
+    }
     match first.dtype() {
         DType::F64 => {
             let share = 1.0 / ranks.size() as f64;

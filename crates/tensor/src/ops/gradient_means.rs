@@ -9,11 +9,14 @@
 //! to a thread, the courier, which sums it over ranks [beside](crate::communicator::Communicator::beside) whatever the
 //! backward pass itself exchanges (batch norm's sums). So what is waited for in the end is the last bucket.
 //!
+//! Where the device has its own way to the others ([`DeviceRanks`]), each gradient is sent on it beside what is queued for
+//! the device, and there is no courier.
+//!
 //! All ranks run the same program, so their buckets hold the same. Sums are taken element by element in an order that
 //! depends on the number of ranks alone: how gradients are shared out among buckets changes no bit.
 
 use crate::autograd::{Graph, grad_each};
-use crate::communicator::{Numbers, Ranks};
+use crate::communicator::{DeviceRanks, Numbers, Order, Ranks, Reduction};
 use crate::error::{Error, Result};
 use crate::{DType, Element, Tensor};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -28,6 +31,9 @@ const BUCKET: usize = 1 << 20;
 ///
 /// Fails as [`grad`](crate::grad()) does, and when a rank has left.
 pub fn gradient_means(loss: &Tensor, wrt: &[&Tensor], ranks: &Ranks) -> Result<Vec<Tensor>> {
+    if let Some(own) = ranks.on_device(loss.device()) {
+        return means_on_device(loss, wrt, own);
+    }
     match loss.dtype() {
         DType::F64 => {
             let share = 1.0 / ranks.size() as f64;
@@ -38,6 +44,28 @@ pub fn gradient_means(loss: &Tensor, wrt: &[&Tensor], ranks: &Ranks) -> Result<V
             means(loss, wrt, ranks, |sums: &mut [f32]| Numbers::F32(sums), move |sum| *sum *= share)
         }
     }
+}
+
+/// Each gradient is sent on its way by itself: a device's own sums of small ones cost little, and nobody waits for them.
+fn means_on_device(loss: &Tensor, wrt: &[&Tensor], own: &dyn DeviceRanks) -> Result<Vec<Tensor>> {
+    let mut means: Vec<Option<Tensor>> = vec![None; wrt.len()];
+    let mean = |grad: &Tensor| own.all_reduce_tensor(Reduction::Mean, grad, Order::Beside);
+    // What is being reduced beside has to live until it is.
+    let mut kept = Vec::new();
+    let grads = grad_each(loss, None, wrt, Graph::Drop, &mut |place, grad| {
+        kept.push(grad.clone());
+        means[place] = Some(mean(grad)?);
+        Ok(())
+    })?;
+    for (place, (value, grad)) in wrt.iter().zip(grads).enumerate() {
+        if means[place].is_none() {
+            let grad = grad.map_or_else(|| value.detach().zeros_like(), Ok)?;
+            means[place] = Some(mean(&grad)?);
+            kept.push(grad);
+        }
+    }
+    own.join()?;
+    Ok(means.into_iter().flatten().collect())
 }
 
 fn means<E: Element>(

@@ -140,6 +140,12 @@ pub fn statistics_over_ranks(own: &Statistics, ranks: &Ranks) -> Result<Statisti
 
 /// The mean and the variance of all ranks' numbers from those of each rank's, `[G, C]`.
 fn together(mean: &Tensor, variance: &Tensor, ranks: &Ranks) -> Result<(Tensor, Tensor)> {
+    if ranks.on_device(mean.device()).is_some() {
+        let all = |x: &Tensor| all_reduce_means(std::slice::from_ref(x), ranks);
+        let centre = all(&mean.detach())?.remove(0);
+        let spread = variance.detach().add(&mean.detach().sub(&centre)?.square()?)?;
+        return Ok((centre, all(&spread)?.remove(0)));
+    }
     let mut mine = mean.to_f64()?;
     let length = mine.len();
     mine.extend(variance.to_f64()?);
