@@ -368,34 +368,35 @@ impl Meeting {
             false => message(&pieces(process).collect::<Vec<_>>()),
         };
         let from = self.exchange(heading, (0..processes).map(to).collect())?;
-        let length_here = piece(own).len();
-        let mut ranks = Vec::with_capacity(processes * self.ranks);
-        for (process, message) in from.iter().enumerate() {
-            if process == own {
-                ranks.extend(pieces(own).map(<[E]>::to_vec));
-                continue;
-            }
-            let numbers = &message[heading.len()..];
-            if numbers.len() != length_here * self.ranks * size_of::<E>() {
-                return Err("a message of another rank is cut short".to_owned());
-            }
-            for rank in 0..self.ranks {
-                let bytes = length_here * size_of::<E>();
-                let mut values = vec![E::zeroed(); length_here];
-                bytemuck::cast_slice_mut(&mut values)
-                    .copy_from_slice(&numbers[rank * bytes..][..bytes]);
-                ranks.push(values);
-            }
+        let here = piece(own);
+        let bytes = here.len() * size_of::<E>();
+        let whole = |(process, message): (usize, &Vec<u8>)| {
+            process == own || message.len() == heading.len() + self.ranks * bytes
+        };
+        if !from.iter().enumerate().all(whole) {
+            return Err("a message of another rank is cut short".to_owned());
         }
-        sum_by_rank(&mut ranks);
-        let from = self.exchange(heading, self.to_others(message(&[&ranks[0]])))?;
-        for (process, message) in from.iter().enumerate() {
-            let sums = &mut mine[0][piece(process)];
-            if process == own {
-                sums.copy_from_slice(&ranks[0]);
-                continue;
+        // A block of everybody's at a time, which stays in the cache: each number is read once and written once.
+        let mut blocks = vec![vec![E::zeroed(); here.len().min(BLOCK)]; processes * self.ranks];
+        for start in (0..here.len()).step_by(BLOCK) {
+            let length = BLOCK.min(here.len() - start);
+            for (rank, block) in blocks.iter_mut().enumerate() {
+                let (process, seat) = (rank / self.ranks, rank % self.ranks);
+                let block: &mut [u8] = bytemuck::cast_slice_mut(&mut block[..length]);
+                block.copy_from_slice(if process == own {
+                    bytemuck::cast_slice(&mine[seat][here.start + start..][..length])
+                } else {
+                    let first = heading.len() + seat * bytes + start * size_of::<E>();
+                    &from[process][first..][..block.len()]
+                });
             }
-            let sums: &mut [u8] = bytemuck::cast_slice_mut(sums);
+            sum_by_rank(&mut blocks);
+            mine[0][here.start + start..][..length].copy_from_slice(&blocks[0][..length]);
+        }
+        drop(from);
+        let from = self.exchange(heading, self.to_others(message(&[&mine[0][here]])))?;
+        for (process, message) in from.iter().enumerate().filter(|(process, _)| *process != own) {
+            let sums: &mut [u8] = bytemuck::cast_slice_mut(&mut mine[0][piece(process)]);
             if message.len() - heading.len() != sums.len() {
                 return Err("a sum of another rank is cut short".to_owned());
             }
@@ -404,6 +405,9 @@ impl Meeting {
         Ok(())
     }
 }
+
+/// So many numbers of each rank are added up at a time.
+const BLOCK: usize = 1024;
 
 /// What the messages of a call begin with.
 fn heading(number: u64, call: (u64, usize)) -> Vec<u8> {
