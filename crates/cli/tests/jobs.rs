@@ -197,5 +197,13 @@ fn a_batch_script_with_a_mistake_is_not_written() {
     refused("sine --sbatch time=5", "the script sets");
     refused("sine -- --stepz 5", "--steps");
     #[cfg(not(feature = "mpi"))]
-    refused("sine --tasks 2", "--features mpi");
+    for by_mpi in ["--launcher mpirun", "--mpi pmix"] {
+        refused(&format!("sine --tasks 2 {by_mpi}"), "--features mpi");
+    }
+    for (words, mpi) in
+        [("--mpi none", "none"), ("", if cfg!(feature = "mpi") { "pmix" } else { "none" })]
+    {
+        let script = succeeds(&format!("slurm sine --tasks 2 {words}"));
+        assert!(script.contains(&format!("--cpus-per-task=1 --mpi={mpi} ")), "{script}");
+    }
 }

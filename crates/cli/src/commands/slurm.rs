@@ -14,7 +14,7 @@ use std::path::PathBuf;
 pub(crate) struct Arguments {
     /// The recipe; `belamy recipes` lists them.
     recipe: String,
-    /// Processes, on as many nodes as SLURM chooses; more than one needs a belamy built with --features mpi.
+    /// Processes, on as many nodes as SLURM chooses.
     #[arg(long, value_name = "N", default_value_t = 1)]
     tasks: usize,
     /// Processor cores, and threads, of each process.
@@ -26,9 +26,10 @@ pub(crate) struct Arguments {
     /// What starts the processes: srun, or mpirun where SLURM and MPI do not know each other.
     #[arg(long, default_value = "srun")]
     launcher: String,
-    /// How srun brings MPI processes together; `srun --mpi=list` lists what there is.
-    #[arg(long, value_name = "TYPE", default_value = "pmix")]
-    mpi: String,
+    /// How srun brings processes together: none, and they find each other by TCP, or an MPI's way, of which `srun --mpi=list`
+    /// lists what there is. pmix in a belamy built with --features mpi, else none.
+    #[arg(long, value_name = "TYPE")]
+    mpi: Option<String>,
     /// The run's folder, on a file system that all nodes see; runs/RECIPE if not given.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -84,13 +85,21 @@ fn check(arguments: &Arguments) -> Result<()> {
             return refuse(format!("--sbatch {line:?}: the script sets {} itself", set.join(", ")));
         }
     }
-    if arguments.tasks > 1 && !cfg!(feature = "mpi") {
+    let by_mpi = arguments.launcher == "mpirun" || mpi(arguments) != "none";
+    if arguments.tasks > 1 && by_mpi && !cfg!(feature = "mpi") {
         return refuse(format!(
-            "--tasks {}: this belamy was built without MPI: build it with cargo build --release --features mpi",
+            "--tasks {}: this belamy was built without MPI: let srun start it with --mpi none, or build it with cargo \
+             build --release --features mpi",
             arguments.tasks
         ));
     }
     Ok(())
+}
+
+/// How srun brings processes together.
+fn mpi(arguments: &Arguments) -> &str {
+    let usual = if cfg!(feature = "mpi") { "pmix" } else { "none" };
+    arguments.mpi.as_deref().unwrap_or(usual)
 }
 
 /// The script. Signals reach the processes of an `srun` directly; those of an `mpirun` only through the shell that
@@ -129,7 +138,7 @@ fn script(arguments: &Arguments, words: &[String], out: &str) -> String {
     );
     let launch = if is_srun {
         // What sbatch was told of cpus does not reach srun; nor does every SLURM bring MPI processes together unasked.
-        let mpi = if tasks > 1 { format!(" --mpi={}", arguments.mpi) } else { String::new() };
+        let mpi = if tasks > 1 { format!(" --mpi={}", mpi(arguments)) } else { String::new() };
         format!("srun --kill-on-bad-exit=0 --cpus-per-task={cpus}{mpi}")
     } else {
         text.push_str(
