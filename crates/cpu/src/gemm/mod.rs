@@ -96,6 +96,9 @@ const TILES: usize = 16;
 /// With fewer tiles than this, blocks of k run in parallel as well.
 const TOO_FEW_TILES: usize = 8;
 
+/// A k beside which copying C once costs nothing.
+const LONG: usize = 16 * DEPTH_BLOCK;
+
 /// Computes `C[m, n] = A[m, k] * B[k, n]` (row-major, contiguous, overwritten) with a micro-kernel,
 /// one of [`GemmElement::kernels`] or [`GemmElement::kernel`].
 ///
@@ -141,8 +144,13 @@ pub(crate) fn gemm_rows<E: GemmElement>(
     if k == 0 {
         return c.iter_mut().for_each(|row| row.fill(E::ZERO));
     }
-    // A few columns would leave most of a panel of B empty; as rows they waste nothing.
-    if n > kernel.nr / 2 || m <= n {
+    // A few columns would leave most of a panel of B empty; as rows they waste nothing. And over a long k the side that
+    // wastes less of the last micro-tiles is worth a transposed copy of C: 64 × 48 is computed as 72 × 64, 48 × 64 as it is.
+    let few = n <= kernel.nr / 2 && m > n;
+    let computed =
+        |m: usize, n: usize| m.next_multiple_of(kernel.mr) * n.next_multiple_of(kernel.nr);
+    let wasteful = k >= LONG && 8 * computed(n, m) <= 7 * computed(m, n);
+    if !(few || wasteful) {
         return Multiply::new(kernel, m, n, k, a, b).run(c);
     }
     scratch::with(m * n, |transposed: &mut [E]| {

@@ -269,11 +269,35 @@ fn add_row<E: Real + GemmElement>(e: &Extents, d: &[E], ih: usize, row: &mut [E]
                 let from = (((oh * e.ow + ow) * e.kh + kh) * e.kw + kw + inside.start) * e.c;
                 let to = (left + inside.start as isize) as usize * e.c;
                 let length = inside.len() * e.c;
-                let sums = row[to..to + length].iter_mut().zip(&d[from..from + length]);
-                sums.for_each(|(sum, &term)| *sum = *sum + term);
+                add_few(&mut row[to..to + length], &d[from..from + length]);
             }
         }
     }
+}
+
+/// Numbers that a short run is handled by at a time.
+const FEW: usize = 4;
+
+/// Adds a short run to another, some numbers at a time: a loop for any length would begin with asking how long it is.
+#[inline]
+fn add_few<E: GemmElement>(sums: &mut [E], terms: &[E]) {
+    let ((sums, sums_rest), (terms, terms_rest)) =
+        (sums.as_chunks_mut::<FEW>(), terms.as_chunks::<FEW>());
+    for (sum, term) in sums.iter_mut().zip(terms) {
+        *sum = std::array::from_fn(|lane| sum[lane] + term[lane]);
+    }
+    sums_rest.iter_mut().zip(terms_rest).for_each(|(sum, &term)| *sum = *sum + term);
+}
+
+/// Copies a run, likewise if it is short: calling the C library would take longer than that.
+#[inline]
+fn copy_run<E: Copy>(to: &mut [E], from: &[E]) {
+    if from.len() > 8 * FEW {
+        return to.copy_from_slice(from);
+    }
+    let ((to, to_rest), (from, from_rest)) = (to.as_chunks_mut::<FEW>(), from.as_chunks::<FEW>());
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    to_rest.iter_mut().zip(from_rest).for_each(|(to, from)| *to = *from);
 }
 
 /// Which of `count` columns from `left` on are within 0..width.
@@ -467,7 +491,7 @@ impl<E: GemmElement> Operand<E> for Windows<'_, '_, E> {
             for part in &parts {
                 let run = &mut run[part.at..][..part.range.len()];
                 match patches.stored(position, part) {
-                    Some(stored) => run.copy_from_slice(stored),
+                    Some(stored) => copy_run(run, stored),
                     None => patches.put_together(position, part, run),
                 }
             }
@@ -493,7 +517,7 @@ impl<E: GemmElement> Operand<E> for Taps<'_, '_, E> {
             for part in &parts {
                 let row = &mut row[part.at..][..part.range.len()];
                 match patches.stored(position, part) {
-                    Some(stored) => row.copy_from_slice(stored),
+                    Some(stored) => copy_run(row, stored),
                     None => patches.put_together(position, part, row),
                 }
             }
