@@ -154,7 +154,8 @@ pub(crate) fn meet(
     ranks: &dyn Communicator,
     enter: impl FnOnce() -> std::result::Result<(), String>,
 ) -> Result<Option<Group>> {
-    let version = nccl.as_ref().ok().and_then(|nccl| nccl.version().ok());
+    // One that fails here must not let the others wait in NCCL, which knows no deadline.
+    let version = enter().and_then(|()| nccl.as_ref().map_err(String::clone)?.version()).ok();
     let mine = version.map_or(String::new(), |version| format!("{version} {own}"));
     let mut all = ranks.all_gather(mine.as_bytes())?;
     let versions: Vec<Vec<u8>> = all
@@ -183,15 +184,12 @@ pub(crate) fn meet(
         return Err(Error::ranks(String::from_utf8_lossy(&first)));
     };
     let id = ncclUniqueId { internal: internal.map(|byte| byte as c_char) };
-    let connected = enter().and_then(|()| {
-        let mut communicator: ncclComm_t = std::ptr::null_mut();
-        // SAFETY: it writes the communicator there; all ranks make this call.
-        let code = unsafe {
-            (nccl.0.init_rank)(&mut communicator, count as c_int, id, ranks.rank() as c_int)
-        };
-        let group = Group { nccl: nccl.clone(), communicator };
-        nccl.checked("connecting GPUs", code).map(|()| group)
-    });
+    let mut communicator: ncclComm_t = std::ptr::null_mut();
+    // SAFETY: it writes the communicator there; all ranks make this call.
+    let code =
+        unsafe { (nccl.0.init_rank)(&mut communicator, count as c_int, id, ranks.rank() as c_int) };
+    let group = Group { nccl: nccl.clone(), communicator };
+    let connected = nccl.checked("connecting GPUs", code).map(|()| group);
     let said = connected.as_ref().err().cloned().unwrap_or_default();
     let failures = ranks.all_gather(said.as_bytes())?;
     match failures.iter().position(|said| !said.is_empty()) {
