@@ -247,9 +247,9 @@ impl Roofline {
         }
     }
 
-    /// The plot as a canvas, to be saved as PNG.
-    pub fn canvas(&self) -> Canvas {
-        let mut canvas = Canvas::new(WIDTH as u32, self.height as u32);
+    /// The plot as a canvas, to be saved as PNG. Fails without memory for it.
+    pub fn canvas(&self) -> belamy_gan::Result<Canvas> {
+        let mut canvas = Canvas::new(WIDTH as u32, self.height as u32)?;
         for mark in &self.marks {
             match mark {
                 Mark::Line { points, width, colour, dashed: false } => {
@@ -269,7 +269,7 @@ impl Roofline {
                 }
             }
         }
-        canvas
+        Ok(canvas)
     }
 
     /// The plot as the text of an SVG file.
@@ -416,7 +416,7 @@ mod tests {
         let top = 60.0 + (PANEL - 135.0) / 3.0;
         assert_eq!(discs.len(), 1, "what has no operations has no place");
         assert!((discs[0].0 - left).abs() < 0.1 && (discs[0].1 - top).abs() < 0.1, "{discs:?}");
-        let canvas = plot.canvas();
+        let canvas = plot.canvas().unwrap();
         assert_eq!((canvas.width(), canvas.height()), (WIDTH as u32, PANEL as u32));
         let (x, y) = (discs[0].0 as u32, discs[0].1 as u32);
         assert_ne!(canvas.pixel(x, y), Some([255; 3]));

@@ -106,7 +106,8 @@ impl Generator {
         let classes = self.classes as u32;
         Ok(match given {
             Some(labels) => Some(labels.to_vec()),
-            None => (classes > 0).then(|| labels_in_turn(count, classes)),
+            None if classes > 0 => Some(labels_in_turn(count, classes)?),
+            None => None,
         })
     }
 

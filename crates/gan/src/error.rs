@@ -55,6 +55,14 @@ pub enum Error {
         /// What the device said.
         error: belamy_tensor::Error,
     },
+    /// The machine does not give the memory that a picture, a page or data take; checkpoints written before are kept.
+    #[error("out of memory: {bytes} bytes for {what}")]
+    Memory {
+        /// How many bytes were asked for at once.
+        bytes: usize,
+        /// What they were for.
+        what: &'static str,
+    },
     /// The user or the system asked the run to stop, and it did so after a whole step.
     #[error("stopped after step {step}")]
     Stopped {

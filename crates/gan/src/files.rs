@@ -281,7 +281,10 @@ fn files_below(top: &Path, folders: &mut Vec<PathBuf>) -> io::Result<Vec<(String
 
 fn describe(mut file: File) -> io::Result<Entry> {
     let mut digest = Digest::new();
-    let mut buffer = vec![0; file.metadata()?.len().clamp(1, 1 << 18) as usize];
+    let length = file.metadata()?.len().clamp(1, 1 << 18) as usize;
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(length)?;
+    buffer.resize(length, 0);
     let mut bytes = 0;
     loop {
         match file.read(&mut buffer)? {
@@ -296,6 +299,16 @@ fn describe(mut file: File) -> io::Result<Entry> {
 
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Why a file cannot be read as a whole: there is no memory for it, or what the system said.
+pub(crate) fn not_read(path: &Path, error: io::Error) -> Error {
+    match (error.kind(), fs::metadata(path)) {
+        (io::ErrorKind::OutOfMemory, Ok(metadata)) => {
+            Error::Memory { bytes: metadata.len() as usize, what: "a file" }
+        }
+        _ => Error::file(path, error.to_string()),
+    }
 }
 
 /// The text of a file that has an end: a pipe would block, and a device never stop.

@@ -24,6 +24,8 @@
 
 use crate::adversarial::Objective;
 use crate::error::{Error, Result};
+use crate::files;
+use crate::memory;
 use crate::objective::{GeneratorLoss, Labels, LossConvention};
 use crate::recipe::Recipe;
 use serde::{Deserialize, Serialize};
@@ -426,7 +428,7 @@ pub fn spread(samples: &[f32], length: usize) -> Result<f64> {
 }
 
 /// The readings of a run's metrics.jsonl, for its end report. Lines that are damaged are left out. Fails if there is no
-/// such file.
+/// such file, and without memory for it.
 pub fn read(metrics: &Path) -> Result<Vec<Reading>> {
     /// As the file has it: `null` where a number was none.
     #[derive(Deserialize)]
@@ -440,23 +442,21 @@ pub fn read(metrics: &Path) -> Result<Vec<Reading>> {
         gradient_norm_d: Option<f64>,
         gradient_norm_g: Option<f64>,
     }
-    let text = crate::files::read_text(metrics)
-        .map_err(|error| Error::file(metrics, error.to_string()))?;
+    let text = files::read_text(metrics).map_err(|error| files::not_read(metrics, error))?;
     let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    Ok(lines
-        .map(|line| Reading {
-            step: line.step,
-            loss_d: line.loss_d,
-            loss_g: line.loss_g,
-            accuracy_real: line.accuracy_real,
-            accuracy_fake: line.accuracy_fake,
-            variety: line.variety.map(Variety::Distance),
-            gradient_norm: [line.gradient_norm_d, line.gradient_norm_g]
-                .into_iter()
-                .flatten()
-                .reduce(f64::max),
-        })
-        .collect())
+    let readings = lines.map(|line| Reading {
+        step: line.step,
+        loss_d: line.loss_d,
+        loss_g: line.loss_g,
+        accuracy_real: line.accuracy_real,
+        accuracy_fake: line.accuracy_fake,
+        variety: line.variety.map(Variety::Distance),
+        gradient_norm: [line.gradient_norm_d, line.gradient_norm_g]
+            .into_iter()
+            .flatten()
+            .reduce(f64::max),
+    });
+    memory::collected(readings, "a run's metrics")
 }
 
 #[cfg(test)]

@@ -83,6 +83,9 @@ fn sound_lines(path: &Path, step: u64) -> Result<(Vec<u8>, Repair)> {
     let mut overlong = false;
     loop {
         let start = content.len();
+        // What is read below never takes more.
+        let room = content.try_reserve(LONGEST_LINE as usize);
+        room.map_err(|error| fail(error.into()))?;
         let read = input.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut content);
         if read.map_err(fail)? == 0 {
             return Ok((content, repair));

@@ -9,6 +9,7 @@
 //! that of Radford et al. (2015): mean(a) − mean(b) + mean(c) of a few samples each, brought back to the sphere.
 
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::pair::Pair;
 use belamy_tensor::Tensor;
 
@@ -45,7 +46,7 @@ pub fn path(noise: &[f64], length: usize, between: usize, closed: bool) -> Resul
     }
     let at = |stop: usize| &noise[stop % stops * length..][..length];
     let legs = if closed { stops } else { stops - 1 };
-    let mut points = Vec::with_capacity((legs * between + 1) * length);
+    let mut points = memory::room((legs * between + 1) * length, "a path")?;
     for leg in 0..legs {
         for step in 0..between {
             points.extend(slerp(at(leg), at(leg + 1), step as f64 / between as f64));
@@ -105,11 +106,14 @@ pub fn on_the_sphere(mut vector: Vec<f64>) -> Vec<f64> {
 /// What a pair's generator makes of noise vectors `[N, latent]`, all of one class where there are classes.
 pub fn samples(pair: &mut Pair, noise: &[f64], label: u32) -> Result<Tensor> {
     let count = noise.len() / pair.recipe.latent;
-    let values: Vec<f32> = noise.iter().map(|&value| value as f32).collect();
+    let values = memory::collected(noise.iter().map(|&value| value as f32), "noise")?;
     let z = Tensor::from_slice(&values, [count, pair.recipe.latent], pair.device())?;
     let labels = match pair.recipe.classes {
         0 => None,
-        _ => Some(Tensor::from_slice(&vec![label; count], [count], pair.device())?),
+        _ => {
+            let labels = memory::collected(std::iter::repeat_n(label, count), "labels")?;
+            Some(Tensor::from_slice(&labels, [count], pair.device())?)
+        }
     };
     pair.sample(0, &z.to_dtype(pair.dtype())?, labels.as_ref())
 }

@@ -20,6 +20,7 @@
 //! | [`show`], [`pictures`] | sample grids, scatter plots, curves, animations |
 //! | [`latent`], [`pages`] | paths and arithmetic in noise; an end-of-run report and a quiz as pages |
 //! | [`files`], [`journal`], [`tensorboard`], [`digest`] | files that are whole or absent, logs, events |
+//! | [`memory`] | memory, or an error |
 //! | [`error`] | what went wrong, and where |
 #![forbid(unsafe_code)]
 
@@ -38,6 +39,7 @@ pub mod judge;
 pub mod latent;
 pub mod lints;
 pub mod lock;
+pub mod memory;
 pub mod networks;
 pub mod objective;
 pub mod pages;

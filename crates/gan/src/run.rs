@@ -6,13 +6,14 @@
 
 use crate::batches::{Batches, DeviceBatches, TwoBatches, normal_noise};
 use crate::checkpoint;
-use crate::data::{self, synthetic};
+use crate::data::synthetic;
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::health::{self, Game, Health, Monitor, Reading, Variety, Verdict};
 use crate::journal::Journal;
 use crate::lock::{self, Lock};
+use crate::memory;
 use crate::pages::report;
 use crate::pair::{Measures, Pair};
 use crate::pictures::curves::{self, Panel, Series};
@@ -370,6 +371,14 @@ impl Run {
         observer.started(&self.plan, self.trainer.steps_made());
         let steps = self.plan.recipe.steps;
         let mut drawn = None;
+        if let Some(step) = self.saved
+            && self.plan.due(step).pictured
+            && !self.picture_of(step).exists()
+        {
+            // The run broke off between this checkpoint and its picture.
+            observer.wrote(&self.draw()?);
+            drawn = Some(step);
+        }
         while self.trainer.steps_made() < steps && !sharing::any_stops(stop, self.ranks.as_ref())? {
             let measures = self.trainer.make_step(self.batches.as_mut())?;
             let step = self.trainer.steps_made();
@@ -395,13 +404,14 @@ impl Run {
                 self.record(&metrics)?;
                 observer.measured(&metrics);
             }
-            if due.pictured {
-                observer.wrote(&self.draw()?);
-                drawn = Some(step);
-            }
+            // First what cannot be made again: a picture that fails costs no step.
             if due.saved {
                 sharing::agree_on_weights(self.trainer.as_ref(), self.ranks.as_ref())?;
                 self.save()?;
+            }
+            if due.pictured {
+                observer.wrote(&self.draw()?);
+                drawn = Some(step);
             }
         }
         self.trainer.verify_steps(self.batches.as_mut())?;
@@ -487,7 +497,7 @@ impl Run {
     fn variety(&mut self) -> Result<Option<f64>> {
         let Some(real) = self.real_spread.filter(|spread| *spread > 0.0) else { return Ok(None) };
         let Some(samples) = self.trainer.samples(&self.shown)? else { return Ok(None) };
-        let values: Vec<f32> = samples.to_f64()?.into_iter().map(|value| value as f32).collect();
+        let values = show::values(&samples)?;
         let length = values.len() / samples.dims()[0];
         Ok(Some(health::spread(&values, length)? / real))
     }
@@ -497,12 +507,16 @@ impl Run {
         self.monitor.health()
     }
 
+    fn picture_of(&self, step: u64) -> PathBuf {
+        self.out.join("samples").join(format!("step-{step:08}.png"))
+    }
+
     /// Draws what the generators make of the run's fixed noise or images.
     fn draw(&mut self) -> Result<PathBuf> {
         let step = self.trainer.steps_made();
         let canvas = self.trainer.picture(&self.shown, &format!("step {step}"))?;
         let png = canvas.png()?;
-        let path = self.out.join("samples").join(format!("step-{step:08}.png"));
+        let path = self.picture_of(step);
         files::write_atomically(&path, &png)?;
         self.events.image(step, "samples", &png, canvas.width(), canvas.height())?;
         Ok(path)
@@ -572,14 +586,14 @@ fn spread_of(data: &Material, seed: u64) -> Result<Option<f64>> {
         return Ok(None);
     }
     let chosen = samples.images.chunks_exact(length).step_by(samples.samples().div_ceil(MOST));
-    let mut values = data::reserve(chosen.len() * length)?;
+    let mut values = memory::room(chosen.len() * length, "data")?;
     chosen.for_each(|sample| values.extend_from_slice(sample));
     Ok(Some(health::spread(&values, length)?))
 }
 
-/// The classes of `count` samples for which none are asked: 0, 1, .. and again.
-pub fn labels_in_turn(count: usize, classes: u32) -> Vec<u32> {
-    (0..count as u32).map(|index| index % classes).collect()
+/// The classes of `count` samples for which none are asked: 0, 1, .. and again. Fails without memory for them.
+pub fn labels_in_turn(count: usize, classes: u32) -> Result<Vec<u32>> {
+    memory::collected((0..count as u32).map(|index| index % classes), "labels")
 }
 
 /// Noise `[count, latent]` by a seed, and labels in turn where there are classes.
@@ -598,7 +612,7 @@ fn noise_of(
     let noise = normal_noise(count, recipe.latent, dtype, &mut cx)?;
     let labels = match recipe.classes as u32 {
         0 => None,
-        classes => Some(Tensor::from_slice(&labels_in_turn(count, classes), [count], device)?),
+        classes => Some(Tensor::from_slice(&labels_in_turn(count, classes)?, [count], device)?),
     };
     Ok((noise, labels))
 }
@@ -744,19 +758,17 @@ struct Line {
 
 fn read_metrics(out: &Path) -> Result<Vec<Line>> {
     let path = out.join("metrics.jsonl");
-    let text = files::read_text(&path).map_err(|error| Error::file(&path, error.to_string()))?;
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    let text = files::read_text(&path).map_err(|error| files::not_read(&path, error))?;
+    let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+    memory::collected(lines, "a run's metrics")
 }
 
 /// Draws losses and accuracies over the run's steps into curves.png.
 fn draw_curves(out: &Path, plan: &Plan) -> Result<PathBuf> {
     let lines = read_metrics(out)?;
-    let series = |name: &str, value: fn(&Line) -> Option<f64>| Series {
-        name: name.to_owned(),
-        points: lines
-            .iter()
-            .filter_map(|line| value(line).map(|value| (line.step as f64, value)))
-            .collect(),
+    let series = |name: &str, value: fn(&Line) -> Option<f64>| -> Result<Series> {
+        let points = lines.iter().filter_map(|line| Some((line.step as f64, value(line)?)));
+        Ok(Series { name: name.to_owned(), points: memory::collected(points, "curves")? })
     };
     let convention = plan.recipe.loss_convention;
     let chance = 2.0 * std::f64::consts::LN_2 * convention.scale();
@@ -765,8 +777,8 @@ fn draw_curves(out: &Path, plan: &Plan) -> Result<PathBuf> {
             label: format!("loss (nats, D: {})", convention.name()),
             range: None,
             series: vec![
-                series("discriminator", |line| line.loss_d),
-                series("generator", |line| line.loss_g),
+                series("discriminator", |line| line.loss_d)?,
+                series("generator", |line| line.loss_g)?,
             ],
             marks: vec![("D at chance".to_owned(), chance)],
         },
@@ -774,13 +786,13 @@ fn draw_curves(out: &Path, plan: &Plan) -> Result<PathBuf> {
             label: "accuracy of D".to_owned(),
             range: Some((0.0, 1.0)),
             series: vec![
-                series("on real", |line| line.accuracy_real),
-                series("on fake", |line| line.accuracy_fake),
+                series("on real", |line| line.accuracy_real)?,
+                series("on fake", |line| line.accuracy_fake)?,
             ],
             marks: vec![("chance".to_owned(), 0.5)],
         },
     ];
     let path = out.join("curves.png");
-    files::write_atomically(&path, &curves::curves(&panels, "step").png()?)?;
+    files::write_atomically(&path, &curves::curves(&panels, "step")?.png()?)?;
     Ok(path)
 }

@@ -5,6 +5,7 @@
 //! protobuf's field kinds.
 
 use crate::error::{Error, Result};
+use crate::memory::{self, Bytes};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -42,8 +43,8 @@ impl EventWriter {
         if let Some(step) = resumed_after {
             // SessionLog{status: START}: events of this step and later ones in earlier files are void.
             let mut session = Message::default();
-            session.integer(1, 1);
-            writer.write_event(step + 1, |event| event.bytes(7, &session.0))?;
+            session.integer(1, 1)?;
+            writer.write_event(step + 1, |event| event.bytes(7, session.content()))?;
         }
         Ok(writer)
     }
@@ -58,14 +59,15 @@ impl EventWriter {
         let mut summary = Message::default();
         for (tag, value) in values {
             let mut entry = Message::default();
-            entry.bytes(1, tag.as_bytes());
-            entry.float(2, *value);
-            summary.bytes(1, &entry.0);
+            entry.bytes(1, tag.as_bytes())?;
+            entry.float(2, *value)?;
+            summary.bytes(1, entry.content())?;
         }
-        self.write_event(step, |event| event.bytes(5, &summary.0))
+        self.write_event(step, |event| event.bytes(5, summary.content()))
     }
 
-    /// Writes one picture of a step from its PNG file's bytes, RGB, with its size in pixels.
+    /// Writes one picture of a step from its PNG file's bytes, RGB, with its size in pixels. Fails without memory for the
+    /// copies that an event makes of it.
     pub fn image(
         &mut self,
         step: u64,
@@ -75,16 +77,16 @@ impl EventWriter {
         height: u32,
     ) -> Result<()> {
         let mut image = Message::default();
-        image.integer(1, height.into());
-        image.integer(2, width.into());
-        image.integer(3, 3);
-        image.bytes(4, png);
+        image.integer(1, height.into())?;
+        image.integer(2, width.into())?;
+        image.integer(3, 3)?;
+        image.bytes(4, png)?;
         let mut entry = Message::default();
-        entry.bytes(1, tag.as_bytes());
-        entry.bytes(4, &image.0);
+        entry.bytes(1, tag.as_bytes())?;
+        entry.bytes(4, image.content())?;
         let mut summary = Message::default();
-        summary.bytes(1, &entry.0);
-        self.write_event(step, |event| event.bytes(5, &summary.0))
+        summary.bytes(1, entry.content())?;
+        self.write_event(step, |event| event.bytes(5, summary.content()))
     }
 
     /// Waits until every event is on disk.
@@ -92,12 +94,16 @@ impl EventWriter {
         self.file.sync_data().map_err(|error| Error::write(&self.path, error.to_string()))
     }
 
-    fn write_event(&mut self, step: u64, fill: impl FnOnce(&mut Message)) -> Result<()> {
+    fn write_event(
+        &mut self,
+        step: u64,
+        fill: impl FnOnce(&mut Message) -> Result<()>,
+    ) -> Result<()> {
         let mut event = Message::default();
-        event.double(1, seconds());
-        event.integer(2, step);
-        fill(&mut event);
-        let written = self.file.write_all(&record(&event.0));
+        event.double(1, seconds())?;
+        event.integer(2, step)?;
+        fill(&mut event)?;
+        let written = self.file.write_all(&record(event.content())?);
         written.map_err(|error| Error::write(&self.path, error.to_string()))
     }
 }
@@ -118,53 +124,62 @@ pub(crate) fn host() -> String {
     if name.is_empty() { "localhost".into() } else { name }
 }
 
-/// A protobuf message in the making.
-#[derive(Default)]
-struct Message(Vec<u8>);
+/// A protobuf message in the making. Fields fail without memory for them.
+struct Message(Bytes);
+
+impl Default for Message {
+    fn default() -> Message {
+        Message(Bytes::new("an event"))
+    }
+}
 
 impl Message {
-    /// An int32, int64 or enum field that is not negative.
-    fn integer(&mut self, field: u32, value: u64) {
-        self.varint(u64::from(field) << 3);
-        self.varint(value);
+    fn content(&self) -> &[u8] {
+        self.0.so_far()
     }
 
-    fn double(&mut self, field: u32, value: f64) {
-        self.varint(u64::from(field) << 3 | 1);
-        self.0.extend(value.to_le_bytes());
+    /// An int32, int64 or enum field that is not negative.
+    fn integer(&mut self, field: u32, value: u64) -> Result<()> {
+        self.varint(u64::from(field) << 3)?;
+        self.varint(value)
+    }
+
+    fn double(&mut self, field: u32, value: f64) -> Result<()> {
+        self.varint(u64::from(field) << 3 | 1)?;
+        self.0.add(&value.to_le_bytes())
     }
 
     /// A string, bytes or message field.
-    fn bytes(&mut self, field: u32, value: &[u8]) {
-        self.varint(u64::from(field) << 3 | 2);
-        self.varint(value.len() as u64);
-        self.0.extend(value);
+    fn bytes(&mut self, field: u32, value: &[u8]) -> Result<()> {
+        self.varint(u64::from(field) << 3 | 2)?;
+        self.varint(value.len() as u64)?;
+        self.0.add(value)
     }
 
-    fn float(&mut self, field: u32, value: f32) {
-        self.varint(u64::from(field) << 3 | 5);
-        self.0.extend(value.to_le_bytes());
+    fn float(&mut self, field: u32, value: f32) -> Result<()> {
+        self.varint(u64::from(field) << 3 | 5)?;
+        self.0.add(&value.to_le_bytes())
     }
 
     /// Seven bits a byte, lowest first, the top bit set on all but the last.
-    fn varint(&mut self, mut value: u64) {
+    fn varint(&mut self, mut value: u64) -> Result<()> {
         while value >= 0x80 {
-            self.0.push(value as u8 | 0x80);
+            self.0.add(&[value as u8 | 0x80])?;
             value >>= 7;
         }
-        self.0.push(value as u8);
+        self.0.add(&[value as u8])
     }
 }
 
 /// The bytes of one TFRecord.
-fn record(content: &[u8]) -> Vec<u8> {
+fn record(content: &[u8]) -> Result<Vec<u8>> {
     let length = (content.len() as u64).to_le_bytes();
-    let mut bytes = Vec::with_capacity(content.len() + 16);
+    let mut bytes = memory::room(content.len() + 16, "an event")?;
     bytes.extend(length);
     bytes.extend(masked(crc32c(&length)).to_le_bytes());
     bytes.extend(content);
     bytes.extend(masked(crc32c(content)).to_le_bytes());
-    bytes
+    Ok(bytes)
 }
 
 /// TFRecord's mask, so that a checksum of data that hold checksums stays good.
@@ -237,8 +252,8 @@ mod tests {
             [(0, &[0][..]), (1, &[1]), (127, &[127]), (150, &[0x96, 1]), (300, &[0xAC, 2])]
         {
             let mut message = Message::default();
-            message.varint(value);
-            assert_eq!(message.0, bytes);
+            message.varint(value).unwrap();
+            assert_eq!(message.content(), bytes);
         }
     }
 

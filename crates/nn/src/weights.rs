@@ -10,8 +10,9 @@ use std::path::Path;
 
 /// The bytes of a safetensors file of named tensors, with `metadata` in its header.
 pub fn to_bytes(tensors: &[(String, Tensor)], metadata: &[(&str, String)]) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    emit(&mut bytes, tensors, metadata)?.map_err(|error| Error::Weights(error.to_string()))?;
+    let layout = Layout::new(tensors, metadata)?;
+    let mut bytes = room_for("a file of tensors", layout.start.len() + layout.content)?;
+    layout.emit(&mut bytes)?.map_err(|error| Error::Weights(error.to_string()))?;
     Ok(bytes)
 }
 
@@ -21,63 +22,75 @@ pub fn to_bytes(tensors: &[(String, Tensor)], metadata: &[(&str, String)]) -> Re
 pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: &[(&str, String)]) -> Result<()> {
     let cannot = |error: io::Error| Error::file(path, format!("cannot write: {error}"));
     let mut file = std::fs::File::create_new(path).map_err(cannot)?;
-    emit(&mut file, tensors, metadata)?.map_err(cannot)
+    Layout::new(tensors, metadata)?.emit(&mut file)?.map_err(cannot)
 }
 
-/// The one writer: a header that is a multiple of 8 bytes, then the numbers of wider types before those of narrower
-/// ones, so that all are aligned; by name among equals, so that equal tensors give equal bytes.
-fn emit(
-    out: &mut dyn io::Write,
-    tensors: &[(String, Tensor)],
-    metadata: &[(&str, String)],
-) -> Result<io::Result<()>> {
-    let mut sorted: Vec<(&str, &Tensor)> =
-        tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    sorted.sort_by_key(|(name, tensor)| (Reverse(tensor.dtype().bytes()), *name));
-    let repeated = |pair: &&[(&str, &Tensor)]| pair[0].0 == pair[1].0;
-    if let Some(pair) = sorted.windows(2).find(repeated) {
-        return Err(Error::Weights(format!("two tensors are named {}", pair[0].0)));
-    }
-    let quoted = |text: &str| serde_json::Value::from(text).to_string();
-    let mut entries = Vec::new();
-    if !metadata.is_empty() {
-        let fields: Vec<String> = metadata
-            .iter()
-            .map(|(key, text)| format!("{}:{}", quoted(key), quoted(text)))
-            .collect();
-        entries.push(format!("\"__metadata__\":{{{}}}", fields.join(",")));
-    }
-    let mut end = 0;
-    for (name, tensor) in &sorted {
-        let dtype = match tensor.dtype() {
-            DType::F32 => "F32",
-            DType::F64 => "F64",
-            DType::U32 => "U32",
-        };
-        let (name, shape, start) = (quoted(name), tensor.dims(), end);
-        end += tensor.shape().elements() * tensor.dtype().bytes();
-        let entry =
-            format!("\"dtype\":\"{dtype}\",\"shape\":{shape:?},\"data_offsets\":[{start},{end}]");
-        entries.push(format!("{name}:{{{entry}}}"));
-    }
-    let mut header = format!("{{{}}}", entries.join(","));
-    header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
-    let mut start = (header.len() as u64).to_le_bytes().to_vec();
-    start.extend(header.as_bytes());
-    if let Err(error) = out.write_all(&start) {
-        return Ok(Err(error));
-    }
-    for (_, tensor) in sorted {
-        let written = match tensor.dtype() {
-            DType::F32 => out.write_all(bytemuck::cast_slice(&tensor.to_vec::<f32>()?)),
-            DType::F64 => out.write_all(bytemuck::cast_slice(&tensor.to_vec::<f64>()?)),
-            DType::U32 => out.write_all(bytemuck::cast_slice(&tensor.to_vec::<u32>()?)),
-        };
-        if written.is_err() {
-            return Ok(written);
+/// What a file of tensors holds: a header that is a multiple of 8 bytes, then the numbers of wider types before those of
+/// narrower ones, so that all are aligned; by name among equals, so that equal tensors give equal bytes.
+struct Layout<'a> {
+    /// The header, after its length.
+    start: Vec<u8>,
+    sorted: Vec<(&'a str, &'a Tensor)>,
+    /// How many bytes the numbers are.
+    content: usize,
+}
+
+impl<'a> Layout<'a> {
+    fn new(tensors: &'a [(String, Tensor)], metadata: &[(&str, String)]) -> Result<Layout<'a>> {
+        let mut sorted: Vec<(&str, &Tensor)> =
+            tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        sorted.sort_by_key(|(name, tensor)| (Reverse(tensor.dtype().bytes()), *name));
+        let repeated = |pair: &&[(&str, &Tensor)]| pair[0].0 == pair[1].0;
+        if let Some(pair) = sorted.windows(2).find(repeated) {
+            return Err(Error::Weights(format!("two tensors are named {}", pair[0].0)));
         }
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let mut entries = Vec::new();
+        if !metadata.is_empty() {
+            let fields: Vec<String> = metadata
+                .iter()
+                .map(|(key, text)| format!("{}:{}", quoted(key), quoted(text)))
+                .collect();
+            entries.push(format!("\"__metadata__\":{{{}}}", fields.join(",")));
+        }
+        let mut end = 0;
+        for (name, tensor) in &sorted {
+            let dtype = match tensor.dtype() {
+                DType::F32 => "F32",
+                DType::F64 => "F64",
+                DType::U32 => "U32",
+            };
+            let (name, shape, start) = (quoted(name), tensor.dims(), end);
+            end += tensor.shape().elements() * tensor.dtype().bytes();
+            let entry = format!(
+                "\"dtype\":\"{dtype}\",\"shape\":{shape:?},\"data_offsets\":[{start},{end}]"
+            );
+            entries.push(format!("{name}:{{{entry}}}"));
+        }
+        let mut header = format!("{{{}}}", entries.join(","));
+        header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
+        let mut start = (header.len() as u64).to_le_bytes().to_vec();
+        start.extend(header.as_bytes());
+        Ok(Layout { start, sorted, content: end })
     }
-    Ok(Ok(()))
+
+    /// The one writer.
+    fn emit(&self, out: &mut dyn io::Write) -> Result<io::Result<()>> {
+        if let Err(error) = out.write_all(&self.start) {
+            return Ok(Err(error));
+        }
+        for (_, tensor) in &self.sorted {
+            let written = match tensor.dtype() {
+                DType::F32 => out.write_all(bytemuck::cast_slice(&tensor.to_vec::<f32>()?)),
+                DType::F64 => out.write_all(bytemuck::cast_slice(&tensor.to_vec::<f64>()?)),
+                DType::U32 => out.write_all(bytemuck::cast_slice(&tensor.to_vec::<u32>()?)),
+            };
+            if written.is_err() {
+                return Ok(written);
+            }
+        }
+        Ok(Ok(()))
+    }
 }
 
 /// The tensors of a safetensors file, by name. Fails on anything that is not one, naming the file.

@@ -67,6 +67,7 @@ fuzz_target!(init: belamy_fuzz::begin(seeds), |data: &[u8]| {
         let points = readings.iter().filter_map(|at| Some((at.step as f64, at.loss_d?)));
         let series = Series { name: "loss".to_owned(), points: points.collect() };
         let panel = Panel { series: vec![series], ..Panel::default() };
-        assert_eq!(curves(&[panel], "step").width(), 1000);
+        let canvas = curves(&[panel], "step").expect("there is memory");
+        assert_eq!(canvas.width(), 1000);
     });
 });

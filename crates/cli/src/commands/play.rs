@@ -12,7 +12,7 @@ use belamy_gan::pictures::animation::animated_png;
 use belamy_gan::pictures::grid;
 use belamy_gan::run::{self, Plan, noise_for};
 use belamy_gan::show::{self, image_shape};
-use belamy_gan::{Pair, files, latent, source};
+use belamy_gan::{Pair, files, latent, memory, source};
 use belamy_tensor::Tensor;
 use std::path::{Path, PathBuf};
 
@@ -190,7 +190,7 @@ fn images(pair: &Pair, samples: &Tensor) -> Result<(Vec<f32>, [usize; 3])> {
     let shape = image_shape(&samples.dims()[1..]).ok_or_else(|| {
         Failure::usage(format!("the samples of recipe {} are no images", pair.recipe.name))
     })?;
-    Ok((samples.to_f64()?.into_iter().map(|value| value as f32).collect(), shape))
+    Ok((show::values(samples)?, shape))
 }
 
 fn interpolate(game: &Interpolate) -> Result<PathBuf> {
@@ -202,7 +202,7 @@ fn interpolate(game: &Interpolate) -> Result<PathBuf> {
     let length = pair.recipe.latent;
     let bytes = if game.strip {
         // A row ends where the next begins, so each has one picture more than steps.
-        let mut rows = Vec::new();
+        let mut rows = memory::room((game.n - 1) * (game.frames + 1) * length, "a path")?;
         for pair in stops.windows(2 * length).step_by(length) {
             rows.extend(latent::path(pair, length, game.frames, false)?);
         }
@@ -265,17 +265,20 @@ fn nearest(game: &Neighbours) -> Result<PathBuf> {
         return Err(Failure::new(message));
     }
     within("--k", game.k, 1, real.samples())?;
-    let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>();
-    let mut rows: Vec<f32> = Vec::new();
+    let wide = |values: &[f32]| {
+        memory::collected(values.iter().map(|&value| f64::from(value)), "an image")
+    };
+    let mut rows = memory::room(game.n * (game.k + 1) * elements, "a picture")?;
     for sample in values.chunks_exact(elements) {
-        let sample_features = Features::new(wide(sample), elements)?;
-        let mut distances: Vec<(f64, usize)> = Vec::new();
+        let sample_features = Features::new(wide(sample)?, elements)?;
+        let mut distances = memory::room(real.samples(), "distances")?;
         for (place, image) in real.images.chunks_exact(elements).enumerate() {
             let found =
-                neighbours::nearest(&sample_features, &Features::new(wide(image), elements)?)?;
+                neighbours::nearest(&sample_features, &Features::new(wide(image)?, elements)?)?;
             distances.push((found[0].0, place));
         }
-        distances.sort_by(|a, b| a.0.total_cmp(&b.0));
+        // The earlier of two equally near; a sort that keeps their order would take memory of its own.
+        distances.sort_unstable_by(|a: &(f64, usize), b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         rows.extend_from_slice(sample);
         for (_, place) in distances.iter().take(game.k) {
             rows.extend_from_slice(&real.images[place * elements..][..elements]);
@@ -300,7 +303,8 @@ fn ask(game: &Quiz) -> Result<PathBuf> {
         return Err(Failure::new(message));
     }
     let png = |values: &[f32], range: ValueRange| -> Result<Vec<u8>> {
-        let bytes = values.iter().map(|&value| range.to_byte(value).unwrap_or(0)).collect();
+        let bytes = values.iter().map(|&value| range.to_byte(value).unwrap_or(0));
+        let bytes = memory::collected(bytes, "an image")?;
         let image = belamy_gan::data::image::Image { width: w, height: h, channels: c, bytes };
         Ok(image.png()?)
     };

@@ -6,7 +6,7 @@ use crate::output;
 use belamy_gan::data::{folder, hdf5};
 use belamy_gan::recipe::Source;
 use belamy_gan::run::{self, Plan, noise_for};
-use belamy_gan::{Pair, ensemble, files, show};
+use belamy_gan::{Pair, ensemble, files, memory, show};
 use belamy_nn::weights;
 use belamy_tensor::ops::concat::concat;
 use belamy_tensor::ops::finite::count_non_finite;
@@ -76,7 +76,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         (None, _) => labels,
         (Some(label), classes) if (label as usize) < classes => {
             let count = noise.dims()[0];
-            Some(Tensor::from_slice(&vec![label; count], [count], &device)?)
+            let labels = memory::collected(std::iter::repeat_n(label, count), "labels")?;
+            Some(Tensor::from_slice(&labels, [count], &device)?)
         }
         (Some(_), 0) => {
             return Err(Failure::usage(format!("recipe {} has no labels", plan.recipe.name)));
@@ -253,7 +254,7 @@ fn write(
         }
         Form::Picture => files::write_atomically(out, &draw(samples)?)?,
         Form::Showers => {
-            let values: Vec<f32> = samples.to_f64()?.into_iter().map(|seen| seen as f32).collect();
+            let values = show::values(samples)?;
             let classes =
                 labels.map(|labels| labels.to_vec::<u32>()).transpose()?.unwrap_or_default();
             files::write_atomically(out, &hdf5::to_bytes(&values, &classes)?)?;

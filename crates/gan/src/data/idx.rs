@@ -7,7 +7,7 @@
 use crate::error::{Error, Result, bytes_in_words};
 use std::cmp::Ordering;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, ErrorKind, Read};
 use std::path::Path;
 
 /// Deflate packs at most 258 bytes into 2 bits, so gzip cannot unpack to more than this times its size.
@@ -109,6 +109,9 @@ fn parse_unpacked(path: &Path, mut input: impl Read, limit: u128, found: &str) -
     // One byte more than promised shows whether something follows, and lets gzip check its sum.
     let mut bytes = Vec::new();
     let outcome = input.take(promised as u64 + 1).read_to_end(&mut bytes);
+    if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::OutOfMemory) {
+        return Err(Error::Memory { bytes: promised as usize, what: "data" });
+    }
     let held = bytes_in_words(bytes.len() as u128);
     match (bytes.len() as u128).cmp(&promised) {
         Ordering::Less => Err(fail(match outcome {

@@ -1,7 +1,8 @@
 //! One image of bytes: decoding PNG, JPEG and PPM with strict limits, cropping, resizing, encoding PNG.
 
 use crate::error::{Error, Result, bytes_in_words};
-use std::io::Cursor;
+use crate::memory::Bytes;
+use std::io::{Cursor, Write};
 use std::path::Path;
 use zune_jpeg::zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
 
@@ -211,25 +212,25 @@ fn netpbm_header(bytes: &[u8]) -> Option<([usize; 3], &[u8])> {
     first.is_ascii_whitespace().then_some((numbers, pixels))
 }
 
-/// `[height, width, channels]` bytes as a PNG file.
+/// `[height, width, channels]` bytes as a PNG file. Row by row, in chunks of 32 KiB: encoded at once, the compressed picture
+/// would be held by others' code, which ends the program where there is no memory.
 pub(crate) fn encode_png(
     width: usize,
     height: usize,
     channels: usize,
     bytes: &[u8],
 ) -> Result<Vec<u8>> {
-    let mut file = Vec::new();
+    let mut file = Bytes::new("a picture's file");
     let mut encoder = png::Encoder::new(&mut file, width as u32, height as u32);
     encoder.set_color(if channels == 1 { png::ColorType::Grayscale } else { png::ColorType::Rgb });
     encoder.set_depth(png::BitDepth::Eight);
-    encoder
-        .write_header()
-        .and_then(|mut writer| {
-            writer.write_image_data(bytes)?;
-            writer.finish()
-        })
-        .map_err(|error| Error::data(format!("the picture cannot be encoded: {error}")))?;
-    Ok(file)
+    let written = encoder.write_header().and_then(|mut writer| {
+        let mut rows = writer.stream_writer()?;
+        rows.write_all(bytes)?;
+        rows.finish()?;
+        writer.finish()
+    });
+    file.whole(written)
 }
 
 fn byte(value: f32) -> u8 {

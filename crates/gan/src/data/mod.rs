@@ -27,7 +27,8 @@ pub mod synthetic;
 pub mod two;
 
 use crate::digest::Digest;
-use crate::error::{Error, Result, bytes_in_words};
+use crate::error::{Error, Result};
+use crate::memory;
 
 /// What the numbers of an image mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -120,7 +121,7 @@ impl Dataset {
         range: ValueRange,
     ) -> Result<Dataset> {
         let table: [f32; 256] = std::array::from_fn(|byte| range.from_byte(byte as u8));
-        let mut images = reserve(bytes.len())?;
+        let mut images = memory::room(bytes.len(), "data")?;
         images.extend(bytes.iter().map(|&byte| table[usize::from(byte)]));
         Dataset::new(images, shape, labels, range)
     }
@@ -152,17 +153,6 @@ fn update_with_words<T: Copy>(digest: &mut Digest, values: &[T], bytes: fn(T) ->
         }
         digest.update(&buffer[..chunk.len() * 4]);
     }
-}
-
-/// Room for `count` numbers, or an error that says how much memory that would take.
-pub(crate) fn reserve(count: usize) -> Result<Vec<f32>> {
-    let mut values = Vec::new();
-    if values.try_reserve_exact(count).is_err() {
-        let size = bytes_in_words(4 * count as u128);
-        let message = format!("the data need {size} of memory, which this machine does not give");
-        return Err(Error::data(message));
-    }
-    Ok(values)
 }
 
 #[cfg(test)]

@@ -22,8 +22,9 @@
 //! CaloChallenge (Krause et al., 2024, arXiv 2410.21611) keeps `incident_energies` `[N, 1]` and `showers` `[N, V]`, both in
 //! MeV, in an HDF5 file. Voxels go ring by ring within a sector, sector by sector within a layer.
 
-use super::{Dataset, ValueRange, reserve};
+use super::{Dataset, ValueRange};
 use crate::error::{Error, Result};
+use crate::memory;
 use belamy_tensor::philox::{Draws, normal_pair, uniform};
 use rayon::prelude::*;
 
@@ -259,7 +260,7 @@ pub fn parametrised(count: usize, seed: u64) -> Result<Dataset> {
         return Err(Error::data(format!("{count} showers cannot be made: 1 to {most} can")));
     }
     let draws = Draws { seed, stream: STREAM, step: 0 };
-    let mut images = reserve(count * voxels)?;
+    let mut images = memory::room(count * voxels, "data")?;
     images.resize(count * voxels, 0.0);
     let labels: Vec<u32> = (0..count as u32).map(|index| index % ENERGIES as u32).collect();
     images.par_chunks_exact_mut(voxels).enumerate().for_each(|(index, image)| {
@@ -280,7 +281,7 @@ pub fn from_energies(incident: &[f64], voxels: &[f64]) -> Result<Dataset> {
         return Err(Error::data(format!("{count} showers have {found} voxels, not {size} each")));
     }
     let mut labels = Vec::with_capacity(count);
-    let mut images = reserve(voxels.len())?;
+    let mut images = memory::room(voxels.len(), "data")?;
     for (number, (energy, voxels)) in incident.iter().zip(voxels.chunks_exact(size)).enumerate() {
         let class = class_of(*energy).ok_or_else(|| {
             Error::data(format!(

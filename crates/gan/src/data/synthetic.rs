@@ -2,8 +2,9 @@
 //!
 //! Each sample is a function of (seed, index) alone, so sample i is the same whatever the count.
 
-use super::{Dataset, ValueRange, reserve};
+use super::{Dataset, ValueRange};
 use crate::error::{Error, Result};
+use crate::memory;
 use belamy_tensor::philox::{Draws, integer, uniform};
 
 /// The stream of draws that [`sine_points`] takes: "SINE".
@@ -25,7 +26,7 @@ const COLUMNS: u32 = 22;
 /// Fails if the count is 0 or does not fit 32 bits.
 pub fn sine_points(count: usize, seed: u64) -> Result<Dataset> {
     let draws = Draws { seed, stream: SINE_STREAM, step: 0 };
-    let mut points = reserve(checked(count, 2)? as usize * 2)?;
+    let mut points = memory::room(checked(count, 2)? as usize * 2, "data")?;
     for index in 0..count as u32 {
         let x = SINE_REACH * (2.0 * uniform(draws.word(index, 0)) - 1.0);
         points.extend([x as f32, x.sin() as f32]);
@@ -40,7 +41,7 @@ pub fn sine_points(count: usize, seed: u64) -> Result<Dataset> {
 pub fn vertical_lines(count: usize, seed: u64) -> Result<Dataset> {
     let draws = Draws { seed, stream: LINES_STREAM, step: 0 };
     let elements = LINES_SIDE * LINES_SIDE;
-    let mut images = reserve(checked(count, elements)? as usize * elements)?;
+    let mut images = memory::room(checked(count, elements)? as usize * elements, "data")?;
     for index in 0..count as u32 {
         let mut row = [0.0f32; LINES_SIDE];
         for line in 0..LINES_PER_IMAGE {

@@ -11,6 +11,7 @@ pub use round::Round;
 
 use crate::batches::Batches;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::networks::{self, System};
 use crate::objective::Answers;
 use crate::pair::Measures;
@@ -338,7 +339,8 @@ impl Trainer for Ensemble {
     }
 }
 
-/// A picture with a row for each sample and a column for each of the batches, brought to one size.
+/// A picture with a row for each sample and a column for each of the batches, brought to one size. Fails without memory for
+/// it.
 pub fn side_by_side(recipe: &Recipe, columns: &[Tensor]) -> Result<Canvas> {
     let extent = |axis: usize| columns.iter().map(|batch| batch.dims()[axis]).max().unwrap_or(1);
     let (count, height, width) = (columns[0].dims()[0], extent(1), extent(2));
@@ -355,7 +357,7 @@ pub fn side_by_side(recipe: &Recipe, columns: &[Tensor]) -> Result<Canvas> {
     let rows = (0..count).flat_map(|row| {
         images.iter().flat_map(move |batch| &batch[row * elements..(row + 1) * elements])
     });
-    let values: Vec<f32> = rows.map(|&value| value as f32).collect();
+    let values = memory::collected(rows.map(|&value| value as f32), "a picture")?;
     let shape = [count * columns.len(), height, width, 3];
     grid::grid(&values, &shape, recipe.range, Some(columns.len()))
 }

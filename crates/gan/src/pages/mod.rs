@@ -8,6 +8,42 @@
 pub mod quiz;
 pub mod report;
 
+use crate::error::Result;
+use crate::memory;
+
+/// A page in the making. It holds its pictures, so that there may be no memory for what is added.
+struct Page(String);
+
+impl Page {
+    /// A page with a title and nothing else yet. Fails without memory for it, as all that adds to it.
+    fn new(title: &str) -> Result<Page> {
+        let mut page = Page(String::new());
+        page.add(&format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n",
+            escaped(title)
+        ))?;
+        Ok(page)
+    }
+
+    /// Adds markup.
+    fn add(&mut self, text: &str) -> Result<()> {
+        memory::push_text(&mut self.0, text, "a page")
+    }
+
+    /// Adds a PNG image as the address of an `img`.
+    fn add_address(&mut self, png: &[u8]) -> Result<()> {
+        self.add("data:image/png;base64,")?;
+        // In parts of whole letters.
+        png.chunks(3 << 10).try_for_each(|part| self.add(&base64(part)))
+    }
+
+    /// The whole page.
+    fn finished(mut self) -> Result<String> {
+        self.add("\n</body>\n</html>\n")?;
+        Ok(self.0)
+    }
+}
+
 /// Bytes in base 64 (RFC 4648, section 4).
 fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -24,11 +60,6 @@ fn base64(bytes: &[u8]) -> String {
         }
     }
     text
-}
-
-/// A PNG image as the address of an `img`.
-fn png_address(bytes: &[u8]) -> String {
-    format!("data:image/png;base64,{}", base64(bytes))
 }
 
 /// Text as HTML shows it.
@@ -61,17 +92,16 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 pre { overflow-x: auto; padding: 1rem; border: 1px solid var(--line); border-radius: 4px; font-size: .85rem; }
 ";
 
-/// A whole page.
-fn page(title: &str, body: &str) -> String {
-    let title = escaped(title);
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A PNG image as the address of an `img`.
+    pub(super) fn address(png: &[u8]) -> String {
+        let mut page = Page(String::new());
+        page.add_address(png).unwrap();
+        page.0
+    }
 
     #[test]
     fn base64_is_that_of_the_standard() {
@@ -81,11 +111,15 @@ mod tests {
             assert_eq!(base64(text.as_bytes()), coded);
         }
         assert_eq!(base64(&[0xFF, 0xEF, 0xBE]), "/+++");
+        // Longer than a part.
+        let long: Vec<u8> = (0..10_000).map(|number| (number % 251) as u8).collect();
+        assert_eq!(address(&long), format!("data:image/png;base64,{}", base64(&long)));
     }
 
     #[test]
     fn text_cannot_become_markup() {
         assert_eq!(escaped("<a b=\"c\">&'"), "&lt;a b=&quot;c&quot;&gt;&amp;&#39;");
-        assert!(page("<x>", "").contains("<title>&lt;x&gt;</title>"));
+        let page = Page::new("<x>").and_then(Page::finished).unwrap();
+        assert!(page.contains("<title>&lt;x&gt;</title>"));
     }
 }

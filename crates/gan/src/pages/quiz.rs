@@ -1,13 +1,14 @@
 //! "Fake or real?": images one after the other, a guess each, and at the end how many were right.
 
-use super::{page, png_address};
+use super::{Page, escaped};
 use crate::error::{Error, Result};
 use belamy_tensor::philox::{Draws, permuted};
 
 /// A stream of random numbers of its own: "QUIZ".
 const QUIZ_STREAM: u32 = 0x5155_495A;
 
-/// A page that shows PNG images of both kinds in an order that `seed` decides. Fails without images.
+/// A page that shows PNG images of both kinds in an order that `seed` decides. Fails without images, and without memory for
+/// the page.
 ///
 /// ```
 /// use belamy_gan::pages::quiz::quiz;
@@ -21,17 +22,8 @@ pub fn quiz(title: &str, real: &[Vec<u8>], fake: &[Vec<u8>], seed: u64) -> Resul
         return Err(Error::data("a quiz needs an image"));
     }
     let draws = Draws { seed, stream: QUIZ_STREAM, step: 0 };
-    let cards: Vec<String> = (0..count as u32)
-        .map(|place| {
-            let index = permuted(place, count as u32, &draws) as usize;
-            let (image, is_real) = match real.get(index) {
-                Some(image) => (image, true),
-                None => (&fake[index - real.len()], false),
-            };
-            format!("[\"{}\",{is_real}]", png_address(image))
-        })
-        .collect();
-    let body = format!(
+    let mut page = Page::new(&format!("{title}: fake or real?"))?;
+    page.add(&format!(
         "<style>{STYLE}</style>
 <h1>{title}: fake or real?</h1>
 <p class=\"pale\">Some of these {count} images are real, the others were drawn by a generator. Keys: F and R.</p>
@@ -43,13 +35,21 @@ pub fn quiz(title: &str, real: &[Vec<u8>], fake: &[Vec<u8>], seed: u64) -> Resul
 </main>
 <section id=\"end\" hidden><h2 id=\"score\"></h2><p id=\"verdict\"></p><div id=\"all\"></div><button id=\"again\">Again</button></section>
 <script>
-const cards = [{cards}];
-{SCRIPT}
-</script>",
-        title = super::escaped(title),
-        cards = cards.join(",\n"),
-    );
-    Ok(page(&format!("{title}: fake or real?"), &body))
+const cards = [",
+        title = escaped(title),
+    ))?;
+    for place in 0..count as u32 {
+        let index = permuted(place, count as u32, &draws) as usize;
+        let (image, is_real) = match real.get(index) {
+            Some(image) => (image, true),
+            None => (&fake[index - real.len()], false),
+        };
+        page.add(if place == 0 { "[\"" } else { ",\n[\"" })?;
+        page.add_address(image)?;
+        page.add(&format!("\",{is_real}]"))?;
+    }
+    page.add(&format!("];\n{SCRIPT}\n</script>"))?;
+    page.finished()
 }
 
 const STYLE: &str = "
@@ -115,6 +115,7 @@ begin();
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::address;
     use super::*;
 
     #[test]
@@ -125,7 +126,7 @@ mod tests {
         assert_eq!(page.matches(",true]").count(), 6);
         assert_eq!(page.matches(",false]").count(), 6);
         for image in real.iter().chain(&fake) {
-            assert_eq!(page.matches(&png_address(image)).count(), 1);
+            assert_eq!(page.matches(&address(image)).count(), 1);
         }
         assert!(page.contains("A &lt;b&gt;") && !page.contains("A <b>"));
         let kinds = |seed| {

@@ -1,9 +1,10 @@
 //! The end of a run as one page: its health, curves, samples and settings.
 
-use super::{escaped, page, png_address};
-use crate::error::Result;
+use super::{Page, escaped};
+use crate::error::{Error, Result};
 use crate::files;
 use crate::health::{self, Game, Monitor, Reading, Verdict};
+use crate::memory;
 use crate::run::{Plan, read_plan};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -22,8 +23,8 @@ pub struct Span {
     pub verdict: Verdict,
 }
 
-/// The verdicts of a run from line to line, equal neighbours joined.
-pub fn spans(game: Game, readings: &[Reading]) -> Vec<Span> {
+/// The verdicts of a run from line to line, equal neighbours joined. Fails without memory for them.
+pub fn spans(game: Game, readings: &[Reading]) -> Result<Vec<Span>> {
     let mut monitor = Monitor::new(game);
     let mut spans: Vec<Span> = Vec::new();
     for reading in readings {
@@ -31,23 +32,31 @@ pub fn spans(game: Game, readings: &[Reading]) -> Vec<Span> {
         let verdict = monitor.health().verdict;
         match spans.last_mut() {
             Some(span) if span.verdict == verdict => span.to = reading.step,
-            _ => spans.push(Span { from: reading.step, to: reading.step, verdict }),
+            _ => {
+                let span = Span { from: reading.step, to: reading.step, verdict };
+                memory::push(&mut spans, span, "a run's verdicts")?;
+            }
         }
     }
-    spans
+    Ok(spans)
 }
 
-/// The page of a run's folder. What the folder lacks is left out; fails only without run.toml.
+/// The page of a run's folder. What the folder lacks, or cannot be read, is left out; fails without run.toml, and without
+/// memory for the page.
 pub fn report(run: &Path, game: Game) -> Result<String> {
     let plan = read_plan(run)?;
     let metrics = run.join("metrics.jsonl");
-    let readings = health::read(&metrics).unwrap_or_default();
+    let readings = match health::read(&metrics) {
+        Err(error @ Error::Memory { .. }) => return Err(error),
+        readings => readings.unwrap_or_default(),
+    };
     let mut monitor = Monitor::new(game);
     readings.iter().for_each(|reading| monitor.push(*reading));
     let health = monitor.health();
     let name = run.file_name().unwrap_or(run.as_os_str()).to_string_lossy();
     let step = readings.last().map_or(0, |reading| reading.step);
-    let mut body = format!(
+    let mut page = Page::new(&format!("{name}: a run of {}", plan.recipe.name))?;
+    page.add(&format!(
         "<style>{STYLE}</style>\n<h1>{}</h1>\n<p class=\"pale\">recipe {}, {step} of {} steps, seed {}, {}, {}; belamy {}</p>\n",
         escaped(&name),
         escaped(&plan.recipe.name),
@@ -56,18 +65,28 @@ pub fn report(run: &Path, game: Game) -> Result<String> {
         escaped(&plan.device),
         escaped(&plan.precision),
         escaped(&plan.version),
-    );
-    body.push_str(&verdict_section(&health, &spans(game, &readings)));
-    body.push_str(&numbers_section(&metrics));
-    if let Ok(curves) = std::fs::read(run.join("curves.png")) {
-        body.push_str(&format!(
-            "<h2>Curves</h2>\n<figure><img class=\"curves\" alt=\"losses and accuracies by step\" src=\"{}\"></figure>\n",
-            png_address(&curves)
-        ));
+    ))?;
+    add_verdict(&mut page, &health, &spans(game, &readings)?)?;
+    add_numbers(&mut page, &metrics)?;
+    if let Some(curves) = content(&run.join("curves.png"))? {
+        page.add("<h2>Curves</h2>\n<figure><img class=\"curves\" alt=\"losses and accuracies by step\" src=\"")?;
+        page.add_address(&curves)?;
+        page.add("\"></figure>\n")?;
     }
-    body.push_str(&pictures_section(run));
-    body.push_str(&settings_section(run, &plan));
-    Ok(page(&format!("{name}: a run of {}", plan.recipe.name), &body))
+    add_pictures(&mut page, run)?;
+    add_settings(&mut page, run, &plan)?;
+    page.finished()
+}
+
+/// What is in a file, or nothing if it cannot be read. Fails without memory for it.
+fn content(path: &Path) -> Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) => match files::not_read(path, error) {
+            error @ Error::Memory { .. } => Err(error),
+            _ => Ok(None),
+        },
+    }
 }
 
 /// Writes the page as `report.html` into the run's folder, and returns its path. Fails as [`report`], and if it cannot
@@ -96,55 +115,56 @@ fn colour(verdict: Verdict) -> &'static str {
     }
 }
 
-fn verdict_section(health: &health::Health, spans: &[Span]) -> String {
+fn add_verdict(page: &mut Page, health: &health::Health, spans: &[Span]) -> Result<()> {
     let class = match health.verdict {
         Verdict::Balanced | Verdict::TooEarly => "good",
         _ => "bad",
     };
-    let mut text = format!(
+    page.add(&format!(
         "<h2>Health</h2>\n<p class=\"verdict {class}\">{}</p>\n<p>{}</p>\n",
         health.verdict.words(),
         escaped(&health.why)
-    );
+    ))?;
     if !health.hack.is_empty() {
-        text.push_str(&format!("<p>Try: {}.</p>\n", escaped(health.hack)));
+        page.add(&format!("<p>Try: {}.</p>\n", escaped(health.hack)))?;
     }
-    let Some(last) = spans.last() else { return text };
+    let Some(last) = spans.last() else { return Ok(()) };
     let whole = last.to.max(1) as f64;
-    text.push_str("<div class=\"bar\" role=\"img\" aria-label=\"verdicts over the run\">");
+    page.add("<div class=\"bar\" role=\"img\" aria-label=\"verdicts over the run\">")?;
     let mut begun = 0;
     for span in spans {
         let share = 100.0 * span.to.saturating_sub(begun) as f64 / whole;
         begun = span.to;
-        text.push_str(&format!(
+        page.add(&format!(
             "<span style=\"width:{share:.3}%;background:{}\" title=\"{}, steps {} to {}\"></span>",
             colour(span.verdict),
             span.verdict.words(),
             span.from,
             span.to
-        ));
+        ))?;
     }
-    text.push_str("</div>\n<p class=\"pale\">");
+    page.add("</div>\n<p class=\"pale\">")?;
     let mut named: Vec<Verdict> = Vec::new();
     for span in spans {
         if !named.contains(&span.verdict) {
             named.push(span.verdict);
-            text.push_str(&format!(
+            page.add(&format!(
                 "<span style=\"color:{}\">■</span> {}&ensp; ",
                 colour(span.verdict),
                 span.verdict.words()
-            ));
+            ))?;
         }
     }
-    text + "</p>\n"
+    page.add("</p>\n")
 }
 
 /// The last line of metrics as a table.
-fn numbers_section(metrics: &Path) -> String {
-    let text = std::fs::read_to_string(metrics).unwrap_or_default();
-    let last = text.lines().rev().find_map(|line| serde_json::from_str::<Value>(line).ok());
-    let Some(Value::Object(fields)) = last else { return String::new() };
-    let mut rows = String::from("<h2>The last line of metrics</h2>\n<table>\n");
+fn add_numbers(page: &mut Page, metrics: &Path) -> Result<()> {
+    let Some(text) = content(metrics)? else { return Ok(()) };
+    let mut lines = text.rsplit(|byte| *byte == b'\n');
+    let last = lines.find_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let Some(Value::Object(fields)) = last else { return Ok(()) };
+    page.add("<h2>The last line of metrics</h2>\n<table>\n")?;
     for (name, value) in &fields {
         let value = match value {
             Value::Number(number) if number.is_f64() => {
@@ -155,16 +175,12 @@ fn numbers_section(metrics: &Path) -> String {
             other => other.to_string(),
         };
         let name = name.replace('_', " ");
-        rows.push_str(&format!(
-            "<tr><th>{}</th><td>{}</td></tr>\n",
-            escaped(&name),
-            escaped(&value)
-        ));
+        page.add(&format!("<tr><th>{}</th><td>{}</td></tr>\n", escaped(&name), escaped(&value)))?;
     }
-    rows + "</table>\n"
+    page.add("</table>\n")
 }
 
-fn pictures_section(run: &Path) -> String {
+fn add_pictures(page: &mut Page, run: &Path) -> Result<()> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(run.join("samples"))
         .into_iter()
         .flatten()
@@ -175,45 +191,45 @@ fn pictures_section(run: &Path) -> String {
     paths.sort();
     let count = paths.len();
     let shown = count.min(MOST_PICTURES);
-    let mut text = String::new();
+    let mut is_first = true;
     for place in 0..shown {
         let index = if shown == 1 { 0 } else { place * (count - 1) / (shown - 1) };
-        let Ok(bytes) = std::fs::read(&paths[index]) else { continue };
+        let Some(bytes) = content(&paths[index])? else { continue };
+        if std::mem::take(&mut is_first) {
+            page.add(&format!(
+                "<h2>Samples</h2>\n<p class=\"pale\">From one fixed noise batch, {shown} of {count} pictures.</p>\n<div class=\"pictures\">\n"
+            ))?;
+        }
         let name = paths[index].file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let words = match name.strip_prefix("step-").and_then(|step| step.parse::<u64>().ok()) {
             Some(step) => format!("step {step}"),
             None => escaped(&name),
         };
-        text.push_str(&format!(
-            "<figure><img alt=\"samples, {words}\" src=\"{}\"><figcaption>{words}</figcaption></figure>\n",
-            png_address(&bytes)
-        ));
+        page.add(&format!("<figure><img alt=\"samples, {words}\" src=\""))?;
+        page.add_address(&bytes)?;
+        page.add(&format!("\"><figcaption>{words}</figcaption></figure>\n"))?;
     }
-    if text.is_empty() {
-        return text;
-    }
-    format!(
-        "<h2>Samples</h2>\n<p class=\"pale\">From one fixed noise batch, {shown} of {count} pictures.</p>\n<div class=\"pictures\">\n{text}</div>\n"
-    )
+    if is_first { Ok(()) } else { page.add("</div>\n") }
 }
 
-fn settings_section(run: &Path, plan: &Plan) -> String {
+fn add_settings(page: &mut Page, run: &Path, plan: &Plan) -> Result<()> {
     let text = std::fs::read_to_string(run.join("run.toml")).unwrap_or_default();
     let data = if plan.data.as_os_str().is_empty() {
         "made from the seed, or built in".to_owned()
     } else {
         plan.data.display().to_string()
     };
-    format!(
+    page.add(&format!(
         "<h2>Settings</h2>\n<p class=\"pale\">Data: {}. Losses are the {} of D's two halves, in nats per sample.</p>\n<details><summary>run.toml</summary><pre>{}</pre></details>\n",
         escaped(&data),
         escaped(&plan.loss_convention),
         escaped(&text)
-    )
+    ))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::address;
     use super::*;
     use crate::objective::LossConvention;
     use crate::recipe::Recipe;
@@ -250,7 +266,7 @@ mod tests {
         assert!(page.contains("D too strong") && page.contains("400 of 5000 steps"), "{page}");
         assert!(page.contains("name = &quot;sine&quot;"));
         assert_eq!(page.matches("<figcaption>").count(), MOST_PICTURES);
-        assert!(page.contains(&png_address(&[1])) && page.contains(&png_address(&[20])));
+        assert!(page.contains(&address(&[1])) && page.contains(&address(&[20])));
         for word in ["http:", "https:", "src=\"/", "@import", "<link"] {
             assert!(!page.contains(word), "{word}");
         }
@@ -273,7 +289,7 @@ mod tests {
             .collect();
         std::fs::write(run.join("metrics.jsonl"), lines).unwrap();
         let game = Game::plain(LossConvention::Mean);
-        assert!(spans(game, &health::read(&run.join("metrics.jsonl")).unwrap()).len() > 2);
+        assert!(spans(game, &health::read(&run.join("metrics.jsonl")).unwrap()).unwrap().len() > 2);
         let page = report(&run, game).unwrap();
         let widths: Vec<f64> = page
             .split("style=\"width:")
@@ -296,7 +312,7 @@ mod tests {
         };
         let readings: Vec<Reading> =
             (1..=40).map(|line| reading(20 * line, if line < 20 { 0.69 } else { 0.05 })).collect();
-        let found = spans(Game::plain(LossConvention::Mean), &readings);
+        let found = spans(Game::plain(LossConvention::Mean), &readings).unwrap();
         let verdicts: Vec<Verdict> = found.iter().map(|span| span.verdict).collect();
         let expected = [Verdict::TooEarly, Verdict::Balanced, Verdict::DiscriminatorTooStrong];
         assert_eq!(verdicts, expected);

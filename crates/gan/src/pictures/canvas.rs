@@ -4,6 +4,7 @@ use super::font::{CAPITAL_ROWS, strokes};
 use crate::data::image::encode_png;
 use crate::error::Result;
 use crate::files::write_atomically;
+use crate::memory;
 use std::path::Path;
 
 /// Red, green and blue.
@@ -42,7 +43,7 @@ pub struct Rectangle {
 }
 
 /// A picture being drawn: white at first, the origin at the top left, a pixel's centre at half a unit.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Canvas {
     width: u32,
     height: u32,
@@ -53,10 +54,14 @@ pub struct Canvas {
 
 impl Canvas {
     /// A white canvas of a size in pixels, at least 1 and at most 16,384 each way (other sizes are brought there).
-    pub fn new(width: u32, height: u32) -> Canvas {
+    ///
+    /// Fails without memory for its pixels; to draw on it takes little more than a row of them.
+    pub fn new(width: u32, height: u32) -> Result<Canvas> {
         let (width, height) = (width.clamp(1, 16_384), height.clamp(1, 16_384));
-        let pixels = vec![255; width as usize * height as usize * 3];
-        Canvas { width, height, pixels, clip: Self::whole(width, height) }
+        let bytes = width as usize * height as usize * 3;
+        let mut pixels = memory::room(bytes, "a picture")?;
+        pixels.resize(bytes, 255);
+        Ok(Canvas { width, height, pixels, clip: Self::whole(width, height) })
     }
 
     fn whole(width: u32, height: u32) -> Rectangle {
@@ -142,50 +147,46 @@ impl Canvas {
         let segments: Vec<_> = segments
             .iter()
             .filter(|ends| ends.iter().all(finite))
-            .map(|ends| self.shorten(*ends))
+            .filter_map(|ends| {
+                let [from, to] = self.shorten(*ends);
+                let area = Rectangle {
+                    left: from.0.min(to.0) - reach,
+                    top: from.1.min(to.1) - reach,
+                    right: from.0.max(to.0) + reach,
+                    bottom: from.1.max(to.1) + reach,
+                };
+                let (columns, rows) = self.covered(area);
+                let is_seen = !columns.is_empty() && !rows.is_empty();
+                is_seen.then_some((from, to, columns, rows))
+            })
             .collect();
-        let mut area = Rectangle {
-            left: f32::INFINITY,
-            top: f32::INFINITY,
-            right: f32::NEG_INFINITY,
-            bottom: f32::NEG_INFINITY,
-        };
-        for (x, y) in segments.iter().flatten() {
-            area.left = area.left.min(x - reach);
-            area.top = area.top.min(y - reach);
-            area.right = area.right.max(x + reach);
-            area.bottom = area.bottom.max(y + reach);
+        let (mut left, mut right, mut top, mut bottom) = (u32::MAX, 0, u32::MAX, 0);
+        for (.., columns, rows) in &segments {
+            (left, right) = (left.min(columns.start), right.max(columns.end));
+            (top, bottom) = (top.min(rows.start), bottom.max(rows.end));
         }
-        let (columns, rows) = self.covered(area);
-        let (left, top, across) = (columns.start, rows.start, columns.len());
-        if across == 0 || rows.is_empty() {
-            return;
-        }
-        let mut coverage = vec![0.0f32; across * rows.len()];
-        for [from, to] in segments {
-            let area = Rectangle {
-                left: from.0.min(to.0) - reach,
-                top: from.1.min(to.1) - reach,
-                right: from.0.max(to.0) + reach,
-                bottom: from.1.max(to.1) + reach,
-            };
-            let (columns, rows) = self.covered(area);
-            for y in rows {
+        // A row at a time: a canvas of coverage would take more memory than the picture.
+        let mut coverage = vec![0.0f32; right.saturating_sub(left) as usize];
+        for y in top..bottom {
+            for (from, to, columns, rows) in &segments {
+                if !rows.contains(&y) {
+                    continue;
+                }
                 for x in columns.clone() {
-                    let distance = distance((x as f32 + 0.5, y as f32 + 0.5), from, to);
+                    let distance = distance((x as f32 + 0.5, y as f32 + 0.5), *from, *to);
                     // A line thinner than a pixel covers pixels in part.
                     let covered =
                         (width.max(1.0) / 2.0 + 0.5 - distance).clamp(0.0, 1.0) * width.min(1.0);
-                    let held = &mut coverage[(y - top) as usize * across + (x - left) as usize];
+                    let held = &mut coverage[(x - left) as usize];
                     *held = held.max(covered);
                 }
             }
-        }
-        for (index, covered) in
-            coverage.into_iter().enumerate().filter(|(_, covered)| *covered > 0.0)
-        {
-            let (x, y) = (left + (index % across) as u32, top + (index / across) as u32);
-            self.blend(x, y, colour, covered * opacity);
+            for (x, covered) in (left..).zip(&mut coverage) {
+                if *covered > 0.0 {
+                    self.blend(x, y, colour, *covered * opacity);
+                    *covered = 0.0;
+                }
+            }
         }
     }
 
@@ -298,7 +299,7 @@ mod tests {
     #[test]
     fn a_line_covers_its_length_times_its_width() {
         for (to, width) in [((90.0, 10.0), 2.0), ((90.0, 70.0), 3.0), ((11.0, 80.0), 0.5)] {
-            let mut canvas = Canvas::new(100, 100);
+            let mut canvas = Canvas::new(100, 100).unwrap();
             canvas.line(&[(10.0, 10.0), to], width, [0; 3], 1.0);
             let length = (to.0 - 10.0f32).hypot(to.1 - 10.0);
             let expected = length * width;
@@ -309,7 +310,7 @@ mod tests {
 
     #[test]
     fn joints_are_not_painted_twice_and_the_clip_holds() {
-        let mut canvas = Canvas::new(20, 20);
+        let mut canvas = Canvas::new(20, 20).unwrap();
         canvas.clip(Some(Rectangle { left: 5.0, top: 0.0, right: 15.0, bottom: 20.0 }));
         canvas.line(&[(-50.0, 10.5), (10.0, 10.5), (50.0, 10.5)], 1.0, [0; 3], 0.5);
         assert_eq!(canvas.pixel(10, 10), Some([128; 3]));
@@ -320,7 +321,7 @@ mod tests {
 
     #[test]
     fn strange_coordinates_neither_panic_nor_hang() {
-        let mut canvas = Canvas::new(0, 30);
+        let mut canvas = Canvas::new(0, 30).unwrap();
         let values = [f32::NAN, f32::INFINITY, f32::MAX, f32::MIN, 0.0, -1e9, 5.0];
         for x in values {
             for y in values {
@@ -336,7 +337,7 @@ mod tests {
 
     #[test]
     fn text_is_as_wide_as_said_and_png_reads_back() {
-        let mut canvas = Canvas::new(200, 40);
+        let mut canvas = Canvas::new(200, 40).unwrap();
         canvas.text((190.0, 30.0), 12.0, Anchor::End, [0; 3], "HELLO 123");
         let dark = |x: u32| (0..40).any(|y| canvas.pixel(x, y).is_some_and(|pixel| pixel[0] < 128));
         let (first, last) = ((0..200).find(|x| dark(*x)), (0..200).rev().find(|x| dark(*x)));

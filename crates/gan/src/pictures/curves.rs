@@ -2,12 +2,16 @@
 
 use super::axes::{Axes, TEXT};
 use super::canvas::{Anchor, Canvas, Colour, FAINT_INK, INK, PALETTE, Rectangle};
+use crate::error::Result;
+use crate::memory;
 
 const WIDTH: u32 = 1000;
 const PANEL_HEIGHT: f32 = 300.0;
 const FOOT: f32 = 24.0;
 /// Series of fewer points are drawn as they are.
 const SMOOTHED_FROM: usize = 40;
+/// What there may be no memory for.
+const WHAT: &str = "curves";
 
 /// One named series of values over steps.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,10 +37,11 @@ pub struct Panel {
 
 /// Draws the panels below each other over a common horizontal axis, 1000 pixels wide.
 ///
-/// Longer series appear twice: as they are, thin and pale, and smoothed over a fortieth of their length, bold.
-pub fn curves(panels: &[Panel], x_label: &str) -> Canvas {
+/// Longer series appear twice: as they are, thin and pale, and smoothed over a fortieth of their length, bold. Fails
+/// without memory for the picture, or for the smoothed series.
+pub fn curves(panels: &[Panel], x_label: &str) -> Result<Canvas> {
     let height = PANEL_HEIGHT * panels.len().clamp(1, 20) as f32 + FOOT;
-    let mut canvas = Canvas::new(WIDTH, height as u32);
+    let mut canvas = Canvas::new(WIDTH, height as u32)?;
     let all = || panels.iter().flat_map(|panel| &panel.series).flat_map(|series| &series.points);
     let x = interval(all().map(|point| point.0)).unwrap_or((0.0, 1.0));
     for (index, panel) in panels.iter().take(20).enumerate() {
@@ -48,16 +53,25 @@ pub fn curves(panels: &[Panel], x_label: &str) -> Canvas {
             bottom: top + PANEL_HEIGHT - 38.0,
         };
         let label = if index + 1 == panels.len() { x_label } else { "" };
-        draw_panel(&mut canvas, panel, frame, x, label);
+        draw_panel(&mut canvas, panel, frame, x, label)?;
     }
-    canvas
+    Ok(canvas)
 }
 
-fn draw_panel(canvas: &mut Canvas, panel: &Panel, frame: Rectangle, x: (f64, f64), x_label: &str) {
+fn draw_panel(
+    canvas: &mut Canvas,
+    panel: &Panel,
+    frame: Rectangle,
+    x: (f64, f64),
+    x_label: &str,
+) -> Result<()> {
     let smoothed: Vec<Vec<(f64, f64)>> =
-        panel.series.iter().map(|series| smooth(&series.points)).collect();
+        panel.series.iter().map(|series| smooth(&series.points)).collect::<Result<_>>()?;
     let y = panel.range.filter(|(low, high)| (high - low).is_finite() && high > low);
-    let y = y.unwrap_or_else(|| fitting(panel, &smoothed));
+    let y = match y {
+        Some(y) => y,
+        None => fitting(panel, &smoothed)?,
+    };
     let axes = Axes { frame, x, y };
     axes.draw(canvas, x_label, &panel.label);
 
@@ -100,6 +114,7 @@ fn draw_panel(canvas: &mut Canvas, panel: &Panel, frame: Rectangle, x: (f64, f64
         let middle = ((frame.left + frame.right) / 2.0, (frame.top + frame.bottom) / 2.0);
         canvas.text(middle, TEXT + 2.0, Anchor::Middle, FAINT_INK, "no data yet");
     }
+    Ok(())
 }
 
 fn colour(index: usize) -> Colour {
@@ -125,47 +140,49 @@ fn interval(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
 }
 
 /// An interval for the vertical axis: all smoothed values and marks, and all raw values but the wildest percent.
-fn fitting(panel: &Panel, smoothed: &[Vec<(f64, f64)>]) -> (f64, f64) {
-    let mut values: Vec<f64> = smoothed.iter().flatten().map(|point| point.1).collect();
-    values.extend(panel.marks.iter().map(|mark| mark.1));
-    for series in &panel.series {
-        let mut raw: Vec<f64> =
-            series.points.iter().filter(|point| is_finite(point)).map(|point| point.1).collect();
-        raw.sort_by(f64::total_cmp);
-        let cut = raw.len() / 200;
-        values.extend(&raw[cut..raw.len() - cut]);
-    }
-    let (low, high) = interval(values.into_iter()).unwrap_or((0.0, 1.0));
+fn fitting(panel: &Panel, smoothed: &[Vec<(f64, f64)>]) -> Result<(f64, f64)> {
+    let sorted = |series: &Series| -> Result<Vec<f64>> {
+        let values = series.points.iter().filter(|point| is_finite(point)).map(|point| point.1);
+        let mut values = memory::collected(values, WHAT)?;
+        values.sort_unstable_by(f64::total_cmp);
+        Ok(values)
+    };
+    let raw = panel.series.iter().map(sorted).collect::<Result<Vec<_>>>()?;
+    let raw = raw.iter().flat_map(|raw| &raw[raw.len() / 200..raw.len() - raw.len() / 200]);
+    let smoothed = smoothed.iter().flatten().map(|point| &point.1);
+    let values = smoothed.chain(panel.marks.iter().map(|mark| &mark.1)).chain(raw);
+    let (low, high) = interval(values.copied()).unwrap_or((0.0, 1.0));
     let margin = 0.05 * (high - low);
     let fits = margin.is_finite() && (low - margin).is_finite() && (high + margin).is_finite();
-    if fits { (low - margin, high + margin) } else { (-1.0, 1.0) }
+    Ok(if fits { (low - margin, high + margin) } else { (-1.0, 1.0) })
 }
 
 /// Smooths twice over a fortieth of the series, within each stretch of finite values.
-fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+fn smooth(points: &[(f64, f64)]) -> Result<Vec<(f64, f64)>> {
     if points.len() < SMOOTHED_FROM {
-        return points.to_vec();
+        return Ok(points.to_vec());
     }
     let reach = (points.len() / 80).max(1);
-    let mut result = Vec::with_capacity(points.len());
+    let mut result = memory::room(points.len(), WHAT)?;
     for stretch in points.chunk_by(|a, b| is_finite(a) == is_finite(b)) {
         if !is_finite(&stretch[0]) {
             result.push(stretch[0]);
             continue;
         }
-        let mut values: Vec<f64> = stretch.iter().map(|point| point.1).collect();
+        let mut values = memory::collected(stretch.iter().map(|point| point.1), WHAT)?;
         for _ in 0..2 {
-            values = fitted(&values, reach);
+            values = fitted(&values, reach)?;
         }
         result.extend(stretch.iter().zip(values).map(|(point, value)| (point.0, value)));
     }
-    result
+    Ok(result)
 }
 
 /// The straight line of least squares through each value's neighbours, at that value: inside a series this is the
 /// moving average, at its ends it follows the slope where an average would lag or wobble.
-fn fitted(values: &[f64], reach: usize) -> Vec<f64> {
-    let mut sums = vec![(0.0, 0.0)];
+fn fitted(values: &[f64], reach: usize) -> Result<Vec<f64>> {
+    let mut sums = memory::room(values.len() + 1, WHAT)?;
+    sums.push((0.0, 0.0));
     for (index, value) in values.iter().enumerate() {
         let (plain, weighted) = sums[index];
         sums.push((plain + value, weighted + index as f64 * value));
@@ -180,7 +197,7 @@ fn fitted(values: &[f64], reach: usize) -> Vec<f64> {
         let slope = if spread > 0.0 { weighted / spread } else { 0.0 };
         plain / count + slope * (index as f64 - centre)
     };
-    (0..values.len()).map(fit).collect()
+    memory::collected((0..values.len()).map(fit), WHAT)
 }
 
 /// At most two points a pixel, the lowest and the highest of each group, so that outliers stay visible.
@@ -217,11 +234,11 @@ mod tests {
     #[test]
     fn smoothing_keeps_lines_and_quiets_noise() {
         let straight = series((0..400).map(|step| 2.0 * f64::from(step) + 1.0));
-        for (before, after) in straight.points.iter().zip(smooth(&straight.points)) {
+        for (before, after) in straight.points.iter().zip(smooth(&straight.points).unwrap()) {
             assert!((before.1 - after.1).abs() < 1e-9, "{before:?} {after:?}");
         }
         let noise = series((0..400).map(|step| f64::from(step % 2)));
-        let inner = &smooth(&noise.points)[20..380];
+        let inner = &smooth(&noise.points).unwrap()[20..380];
         assert!(inner.iter().all(|point| (point.1 - 0.5).abs() < 0.1));
     }
 
@@ -229,7 +246,7 @@ mod tests {
     fn not_a_number_leaves_a_gap_and_harms_nothing_else() {
         let mut with_gap = series((0..400).map(|_| 1.0));
         with_gap.points[200].1 = f64::NAN;
-        let smoothed = smooth(&with_gap.points);
+        let smoothed = smooth(&with_gap.points).unwrap();
         assert_eq!(smoothed.iter().filter(|point| point.1.is_nan()).count(), 1);
         assert!(
             smoothed
@@ -269,15 +286,15 @@ mod tests {
                 ..Panel::default()
             },
         ];
-        let canvas = curves(&panels, "step");
+        let canvas = curves(&panels, "step").unwrap();
         assert_eq!((canvas.width(), canvas.height()), (1000, 1824));
-        assert_eq!(curves(&[], "step").width(), 1000);
+        assert_eq!(curves(&[], "step").unwrap().width(), 1000);
     }
 
     #[test]
     fn a_series_has_its_colour_on_the_picture() {
         let panel = Panel { series: vec![series((0..100).map(f64::from))], ..Panel::default() };
-        let canvas = curves(&[panel], "step");
+        let canvas = curves(&[panel], "step").unwrap();
         let blue = (300..700).any(|x| (60..250).any(|y| canvas.pixel(x, y) == Some(PALETTE[0])));
         assert!(blue);
     }

@@ -18,7 +18,8 @@ const NOT_A_NUMBER: Colour = [255, 0, 255];
 /// Each pixel of an image becomes a square of whole pixels, as large as fits 1000 x 1000. Values outside the range
 /// are cut off, those that are no numbers shown in magenta.
 ///
-/// Fails unless the shape has four axes, agrees with the number of values, and its grid fits 16,384 pixels each way.
+/// Fails unless the shape has four axes, agrees with the number of values, and its grid fits 16,384 pixels each way; and
+/// without memory for its pixels.
 pub fn grid(
     images: &[f32],
     shape: &[usize],
@@ -59,7 +60,7 @@ pub fn grid(
         );
         return Err(Error::data(message));
     };
-    let mut canvas = Canvas::new(across as u32, down as u32);
+    let mut canvas = Canvas::new(across as u32, down as u32)?;
     let all = Rectangle { left: 0.0, top: 0.0, right: across as f32, bottom: down as f32 };
     canvas.fill(all, BETWEEN);
     for (index, image) in images.chunks_exact(height * width * channels).enumerate() {

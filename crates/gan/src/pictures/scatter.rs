@@ -3,6 +3,7 @@
 use super::axes::{Axes, TEXT};
 use super::canvas::{Anchor, Canvas, FAINT_INK, INK, PALETTE, Rectangle};
 use crate::data::synthetic::SINE_REACH;
+use crate::error::Result;
 
 /// The same window at every step, so that pictures can be compared.
 const X: (f64, f64) = (-5.0, 5.0);
@@ -10,9 +11,10 @@ const Y: (f64, f64) = (-2.0, 2.0);
 
 /// Points [x, y] over the curve y = sin x on [-3.5, 3.5], with a title such as "step 5000".
 ///
-/// Points outside the window of [-5, 5] by [-2, 2] (or not finite) are counted in the corner.
-pub fn scatter(points: &[[f32; 2]], title: &str) -> Canvas {
-    let mut canvas = Canvas::new(900, 460);
+/// Points outside the window of [-5, 5] by [-2, 2] (or not finite) are counted in the corner. Fails without memory for the
+/// picture.
+pub fn scatter(points: &[[f32; 2]], title: &str) -> Result<Canvas> {
+    let mut canvas = Canvas::new(900, 460)?;
     let frame = Rectangle { left: 80.0, top: 48.0, right: 870.0, bottom: 395.0 };
     let axes = Axes { frame, x: X, y: Y };
     axes.draw(&mut canvas, "x", "y");
@@ -56,7 +58,7 @@ pub fn scatter(points: &[[f32; 2]], title: &str) -> Canvas {
         let corner = (frame.right - 8.0, frame.bottom - 9.0);
         canvas.text(corner, TEXT, Anchor::End, FAINT_INK, &text);
     }
-    canvas
+    Ok(canvas)
 }
 
 #[cfg(test)]
@@ -65,8 +67,8 @@ mod tests {
 
     #[test]
     fn a_point_appears_where_it_belongs_and_strange_ones_are_counted() {
-        let empty = scatter(&[], "step 0");
-        let one = scatter(&[[0.0, 1.0]], "step 0");
+        let empty = scatter(&[], "step 0").unwrap();
+        let one = scatter(&[[0.0, 1.0]], "step 0").unwrap();
         let axes = Axes {
             frame: Rectangle { left: 80.0, top: 48.0, right: 870.0, bottom: 395.0 },
             x: X,
@@ -76,7 +78,7 @@ mod tests {
         assert_ne!(empty.pixel(x as u32, y as u32), one.pixel(x as u32, y as u32));
         let (x, y) = axes.place(2.5, 1.8);
         assert_eq!(empty.pixel(x as u32, y as u32), one.pixel(x as u32, y as u32));
-        let strange = scatter(&[[f32::NAN, 0.0], [1e30, f32::INFINITY]], "");
-        assert_ne!(strange.png().unwrap(), scatter(&[], "").png().unwrap());
+        let strange = scatter(&[[f32::NAN, 0.0], [1e30, f32::INFINITY]], "").unwrap();
+        assert_ne!(strange.png().unwrap(), scatter(&[], "").unwrap().png().unwrap());
     }
 }

@@ -227,7 +227,7 @@ fn draw(report: &Report, path: &Path) -> Result<()> {
     let plot = Roofline::new(report);
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("svg") => write_atomically(path, plot.svg().as_bytes())?,
-        _ => plot.canvas().save(path)?,
+        _ => plot.canvas()?.save(path)?,
     }
     Ok(())
 }
