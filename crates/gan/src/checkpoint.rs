@@ -16,7 +16,7 @@
 //! that depends on time or place is in these files: a resumed run writes the same bytes as an unbroken one.
 
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, Files};
 use crate::pool::Pool;
 use crate::trainer::{Part, PartMut, Trainer};
 use belamy_nn::average::Average;
@@ -39,6 +39,14 @@ pub struct State {
     /// Updates made by each network's optimiser, named `<network>_updates`.
     #[serde(flatten)]
     pub updates: BTreeMap<String, u64>,
+}
+
+impl State {
+    /// The state that a file's text tells; `name` stands in errors.
+    pub fn from_text(name: impl AsRef<Path>, text: &str) -> Result<State> {
+        serde_json::from_str(text)
+            .map_err(|error| Error::file(name.as_ref(), format!("it is damaged: {error}")))
+    }
 }
 
 /// Of the most steps that a recipe may have, each with the most updates.
@@ -181,37 +189,38 @@ pub fn latest(folder: &Path) -> Result<Option<PathBuf>> {
     }
 }
 
-/// Puts a checkpoint's weights, moments, pools and step into a trainer of the same recipe.
+/// Puts a checkpoint's weights, moments, pools and step into a trainer of the same recipe. It is a folder's path, or what
+/// such a folder would hold.
 ///
 /// Fails, naming the file, on a checkpoint that is incomplete, damaged, or of another recipe.
-pub fn load(trainer: &mut dyn Trainer, path: &Path) -> Result<State> {
+pub fn load<'a>(trainer: &mut dyn Trainer, checkpoint: impl Into<Files<'a>>) -> Result<State> {
+    let files = checkpoint.into();
     let mut wanted = vec![OPTIMIZER.to_owned()];
     wanted.extend(trainer.parts().iter().flat_map(network_files));
     if !trainer.pools().is_empty() {
         wanted.push(POOLS.to_owned());
     }
-    let state = verified_state(trainer, path, &wanted)?;
+    let state = verified_state(trainer, files, &wanted)?;
     let device = trainer.device().clone();
-    let file = path.join(OPTIMIZER);
-    let mut moments = weights::read(&file, &device)?;
+    let mut moments = tensors(files, OPTIMIZER, &device)?;
     for PartMut { network, optimizer, average } in trainer.parts_mut() {
-        load_network(network, path, &device)?;
-        load_average(network, average, path, &device)?;
+        load_network(network, files, &device)?;
+        load_average(network, average, files, &device)?;
         let name = updates_of(network);
+        let fail = |what: String| Err(Error::file(files.folder().join(STATE), what));
         let Some(&updates) = state.updates.get(&name) else {
-            return Err(Error::file(path.join(STATE), format!("it has no {name}")));
+            return fail(format!("it has no {name}"));
         };
         if updates > MOST_UPDATES {
-            let what = format!("{name} is {updates}, more than any run makes");
-            return Err(Error::file(path.join(STATE), what));
+            return fail(format!("{name} is {updates}, more than any run makes"));
         }
         optimizer
             .restore(network, updates, |name| {
                 take(&mut moments, &format!("{}.{name}", network.name()))
             })
-            .map_err(|error| Error::file(&file, error.to_string()))?;
+            .map_err(|error| Error::file(files.folder().join(OPTIMIZER), error.to_string()))?;
     }
-    load_pools(trainer.pools_mut(), path, &device)?;
+    load_pools(trainer.pools_mut(), files, &device)?;
     trainer.set_steps_made(state.step);
     Ok(state)
 }
@@ -219,16 +228,20 @@ pub fn load(trainer: &mut dyn Trainer, path: &Path) -> Result<State> {
 /// Puts a checkpoint's generators, their averages and its step into a trainer, for sampling.
 ///
 /// Fails as [`load`] does.
-pub fn load_generator(trainer: &mut dyn Trainer, path: &Path) -> Result<()> {
+pub fn load_generator<'a>(
+    trainer: &mut dyn Trainer,
+    checkpoint: impl Into<Files<'a>>,
+) -> Result<()> {
+    let files = checkpoint.into();
     let parts = trainer.parts();
     let generators = parts.iter().filter(|part| is_generator(part.network));
     let wanted: Vec<String> = generators.flat_map(network_files).collect();
-    let state = verified_state(trainer, path, &wanted)?;
+    let state = verified_state(trainer, files, &wanted)?;
     let device = trainer.device().clone();
     for PartMut { network, average, .. } in trainer.parts_mut() {
         if is_generator(network) {
-            load_network(network, path, &device)?;
-            load_average(network, average, path, &device)?;
+            load_network(network, files, &device)?;
+            load_average(network, average, files, &device)?;
         }
     }
     trainer.set_steps_made(state.step);
@@ -247,11 +260,11 @@ fn network_files(part: &Part<'_>) -> Vec<String> {
 
 /// The state of a checkpoint that is whole, undamaged, and of this trainer's run. `wanted` are the files that are going
 /// to be read besides it: the marker has to vouch for each.
-fn verified_state(trainer: &dyn Trainer, path: &Path, wanted: &[String]) -> Result<State> {
+fn verified_state(trainer: &dyn Trainer, files: Files<'_>, wanted: &[String]) -> Result<State> {
     let read: Vec<&str> = wanted.iter().map(String::as_str).chain([STATE]).collect();
-    files::verify_some(path, &read).map_err(|error| match error {
+    files::verify_some(files, &read).map_err(|error| match error {
         Error::File { path: file, what } => {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let name = files.folder().file_name().unwrap_or_default().to_string_lossy();
             Error::file(
                 file,
                 format!("{what}; remove the folder {name} to go back to the checkpoint before"),
@@ -259,9 +272,9 @@ fn verified_state(trainer: &dyn Trainer, path: &Path, wanted: &[String]) -> Resu
         }
         other => other,
     })?;
-    files::check_listed(path, &[STATE])?;
-    let state = read_state(path)?;
-    let refuse = |what: String| Err(Error::file(path, what));
+    files::check_listed(files, &[STATE])?;
+    let state = state(files)?;
+    let refuse = |what: String| Err(Error::file(files.folder(), what));
     if state.recipe != trainer.recipe().name {
         let (found, wanted) = (&state.recipe, &trainer.recipe().name);
         return refuse(format!("it is a checkpoint of recipe {found}, not of {wanted}"));
@@ -270,26 +283,38 @@ fn verified_state(trainer: &dyn Trainer, path: &Path, wanted: &[String]) -> Resu
         let (found, wanted) = (state.seed, trainer.seed());
         return refuse(format!("it is a checkpoint of a run with seed {found}, not with {wanted}"));
     }
-    files::check_listed(path, wanted)?;
+    files::check_listed(files, wanted)?;
     Ok(state)
 }
 
-fn load_network(network: &Network, path: &Path, device: &Device) -> Result<()> {
-    let file = path.join(file_of(network));
-    weights::into_network(network, weights::read(&file, device)?)
-        .map_err(|error| Error::file(&file, error.to_string()))
+/// The tensors of one of a checkpoint's files.
+fn tensors(files: Files<'_>, name: &str, device: &Device) -> Result<BTreeMap<String, Tensor>> {
+    Ok(match files {
+        Files::OnDisk(folder) => weights::read(&folder.join(name), device)?,
+        Files::InMemory(folder, held) => {
+            let fail = |what: String| Error::file(folder.join(name), what);
+            let bytes = Files::held(held, name).map_err(|error| fail(error.to_string()))?;
+            weights::from_bytes(bytes, device).map_err(|error| fail(error.to_string()))?
+        }
+    })
+}
+
+fn load_network(network: &Network, files: Files<'_>, device: &Device) -> Result<()> {
+    let name = file_of(network);
+    weights::into_network(network, tensors(files, &name, device)?)
+        .map_err(|error| Error::file(files.folder().join(name), error.to_string()))
 }
 
 fn load_average(
     network: &Network,
     average: Option<&mut Average>,
-    path: &Path,
+    files: Files<'_>,
     device: &Device,
 ) -> Result<()> {
     let Some(average) = average else { return Ok(()) };
-    let file = path.join(average_of(network));
-    let fail = |error: belamy_nn::Error| Error::file(&file, error.to_string());
-    let mut tensors = weights::read(&file, device)?;
+    let file = average_of(network);
+    let mut tensors = tensors(files, &file, device)?;
+    let fail = |error: belamy_nn::Error| Error::file(files.folder().join(&file), error.to_string());
     let mut values = Vec::new();
     for (name, param) in network.params() {
         let value = take(&mut tensors, &name)
@@ -301,15 +326,14 @@ fn load_average(
     Ok(())
 }
 
-fn load_pools(pools: &mut [Pool], path: &Path, device: &Device) -> Result<()> {
+fn load_pools(pools: &mut [Pool], files: Files<'_>, device: &Device) -> Result<()> {
     if pools.is_empty() {
         return Ok(());
     }
-    let file = path.join(POOLS);
-    let mut tensors = weights::read(&file, device)?;
+    let mut tensors = tensors(files, POOLS, device)?;
     for (index, pool) in pools.iter_mut().enumerate() {
         pool.restore(tensors.remove(&pool_name(index)))
-            .map_err(|error| Error::file(&file, error.to_string()))?;
+            .map_err(|error| Error::file(files.folder().join(POOLS), error.to_string()))?;
     }
     Ok(())
 }
@@ -321,10 +345,13 @@ fn take(tensors: &mut BTreeMap<String, Tensor>, name: &str) -> belamy_nn::Result
 
 /// The state of a checkpoint.
 pub fn read_state(path: &Path) -> Result<State> {
-    let file = path.join(STATE);
-    let text = files::read_text(&file).map_err(|error| Error::file(&file, error.to_string()))?;
-    serde_json::from_str(&text)
-        .map_err(|error| Error::file(&file, format!("it is damaged: {error}")))
+    state(Files::OnDisk(path))
+}
+
+fn state(files: Files<'_>) -> Result<State> {
+    let file = files.folder().join(STATE);
+    let text = files.text(STATE).map_err(|error| Error::file(&file, error.to_string()))?;
+    State::from_text(file, &text)
 }
 
 /// Removes complete checkpoints up to `step`, all but the newest `keep`. Later ones, left by a run that was taken

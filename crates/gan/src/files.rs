@@ -3,7 +3,7 @@
 //! The order is always the same: write beside, flush to disk, rename, flush the parent folder. A program killed at
 //! any moment leaves the old state or the new one, and at most a hidden leftover that [`clean_leftovers`] removes.
 
-use crate::digest::Digest;
+use crate::digest::{Digest, digest_hex};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -57,6 +57,85 @@ struct Entry {
     bytes: u64,
     /// XXH64 in hexadecimal.
     xxh64: String,
+}
+
+/// The files of a finished folder, to be checked and read.
+#[derive(Debug, Clone, Copy)]
+pub enum Files<'a> {
+    /// Those in a folder on disk.
+    OnDisk(&'a Path),
+    /// Those in memory, by name; the path stands in errors.
+    InMemory(&'a Path, &'a BTreeMap<String, Vec<u8>>),
+}
+
+impl<'a, P: AsRef<Path> + ?Sized> From<&'a P> for Files<'a> {
+    fn from(folder: &'a P) -> Files<'a> {
+        Files::OnDisk(folder.as_ref())
+    }
+}
+
+impl<'a> Files<'a> {
+    /// The folder that they are in, or seem to be.
+    pub fn folder(self) -> &'a Path {
+        match self {
+            Files::OnDisk(folder) | Files::InMemory(folder, _) => folder,
+        }
+    }
+
+    /// One of those in memory.
+    pub(crate) fn held(files: &'a BTreeMap<String, Vec<u8>>, name: &str) -> io::Result<&'a [u8]> {
+        let missing = || io::Error::from(io::ErrorKind::NotFound);
+        files.get(name).map(Vec::as_slice).ok_or_else(missing)
+    }
+
+    /// The length of one. Fails if it has no end: a pipe would block, and a device never stop.
+    fn length(self, name: &str) -> io::Result<u64> {
+        match self {
+            Files::OnDisk(folder) => {
+                let metadata = fs::metadata(folder.join(name))?;
+                let endless = || io::Error::other("it is not a regular file");
+                metadata.is_file().then_some(metadata.len()).ok_or_else(endless)
+            }
+            Files::InMemory(_, files) => Ok(Files::held(files, name)?.len() as u64),
+        }
+    }
+
+    /// The first `most` bytes of one.
+    fn start(self, name: &str, most: u64) -> io::Result<Vec<u8>> {
+        self.length(name)?;
+        let mut bytes = Vec::new();
+        match self {
+            Files::OnDisk(folder) => {
+                File::open(folder.join(name))?.take(most).read_to_end(&mut bytes)
+            }
+            Files::InMemory(_, files) => {
+                Files::held(files, name)?.take(most).read_to_end(&mut bytes)
+            }
+        }?;
+        Ok(bytes)
+    }
+
+    /// The text of one.
+    pub(crate) fn text(self, name: &str) -> io::Result<String> {
+        match self {
+            Files::OnDisk(folder) => read_text(&folder.join(name)),
+            Files::InMemory(_, files) => {
+                let bytes = Files::held(files, name)?.to_vec();
+                String::from_utf8(bytes).map_err(io::Error::other)
+            }
+        }
+    }
+
+    /// What a marker should say of one.
+    fn describe(self, name: &str) -> io::Result<Entry> {
+        match self {
+            Files::OnDisk(folder) => describe(File::open(folder.join(name))?),
+            Files::InMemory(_, files) => {
+                let bytes = Files::held(files, name)?;
+                Ok(Entry { bytes: bytes.len() as u64, xxh64: digest_hex(bytes) })
+            }
+        }
+    }
 }
 
 /// Builds a folder that is complete or absent.
@@ -138,49 +217,43 @@ pub fn is_complete(folder: impl AsRef<Path>) -> bool {
 
 /// Fails, saying which file is missing or has another length, unless the folder was finished and is whole.
 pub fn check_complete(folder: impl AsRef<Path>) -> Result<()> {
-    check(folder.as_ref(), |_| false)
+    check(Files::OnDisk(folder.as_ref()), |_| false)
 }
 
 /// As [`check_complete`], and reads every file to compare its digest, so that a single flipped bit is found.
 ///
 /// A marker vouches for what it lists and for nothing else: whoever reads certain files asks [`check_listed`] too.
 pub fn verify(folder: impl AsRef<Path>) -> Result<()> {
-    check(folder.as_ref(), |_| true)
+    check(Files::OnDisk(folder.as_ref()), |_| true)
 }
 
 /// As [`verify`], but reads the named files only, for those who need no others.
-pub fn verify_some(folder: impl AsRef<Path>, names: &[impl AsRef<str>]) -> Result<()> {
-    check(folder.as_ref(), |file| names.iter().any(|name| name.as_ref() == file))
+pub fn verify_some<'a>(files: impl Into<Files<'a>>, names: &[impl AsRef<str>]) -> Result<()> {
+    check(files.into(), |file| names.iter().any(|name| name.as_ref() == file))
 }
 
 /// Fails, naming the first that is not, unless all `names` are files that the folder's marker lists.
-pub fn check_listed(folder: impl AsRef<Path>, names: &[impl AsRef<str>]) -> Result<()> {
-    let folder = folder.as_ref();
-    let marker = read_marker(folder)?;
+pub fn check_listed<'a>(files: impl Into<Files<'a>>, names: &[impl AsRef<str>]) -> Result<()> {
+    let files = files.into();
+    let marker = read_marker(files)?;
     match names.iter().find(|name| !marker.files.contains_key(name.as_ref())) {
         None => Ok(()),
         Some(name) => {
             let what = format!("the file `{MARKER}` beside it does not list it");
-            Err(Error::file(folder.join(name.as_ref()), what))
+            Err(Error::file(files.folder().join(name.as_ref()), what))
         }
     }
 }
 
-fn read_marker(folder: &Path) -> Result<Marker> {
-    let path = folder.join(MARKER);
-    if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
-        return Err(Error::file(&path, "it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(&path).and_then(|file| file.take(LARGEST_MARKER).read_to_end(&mut bytes)).map_err(
-        |error| match error.kind() {
-            io::ErrorKind::NotFound => Error::file(
-                folder,
-                format!("it is not complete: there is no file `{MARKER}` in it"),
-            ),
-            _ => Error::file(&path, error.to_string()),
-        },
-    )?;
+fn read_marker(files: Files<'_>) -> Result<Marker> {
+    let path = files.folder().join(MARKER);
+    let bytes = files.start(MARKER, LARGEST_MARKER).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::file(
+            files.folder(),
+            format!("it is not complete: there is no file `{MARKER}` in it"),
+        ),
+        _ => Error::file(&path, error.to_string()),
+    })?;
     let marker: Marker = serde_json::from_slice(&bytes)
         .map_err(|error| Error::file(&path, format!("it is damaged: {error}")))?;
     if marker.version != MARKER_VERSION {
@@ -190,26 +263,22 @@ fn read_marker(folder: &Path) -> Result<Marker> {
     Ok(marker)
 }
 
-fn check(folder: &Path, is_read: impl Fn(&str) -> bool) -> Result<()> {
-    let marker = read_marker(folder)?;
+fn check(files: Files<'_>, is_read: impl Fn(&str) -> bool) -> Result<()> {
+    let marker = read_marker(files)?;
     for (name, promised) in &marker.files {
-        let path = folder.join(name);
+        let path = files.folder().join(name);
         let fail = |error: io::Error| Error::file(&path, error.to_string());
         // Anything else would lead out of the folder; a device or a pipe would never end.
         let is_below = |part: Component<'_>| matches!(part, Component::Normal(_));
         if name.is_empty() || !Path::new(name).components().all(is_below) {
             return Err(Error::file(&path, "it lies outside the folder whose marker names it"));
         }
-        let metadata = fs::metadata(&path).map_err(fail)?;
-        if !metadata.is_file() {
-            return Err(Error::file(&path, "it is not a regular file"));
-        }
-        let found = metadata.len();
+        let found = files.length(name).map_err(fail)?;
         if found != promised.bytes {
             let what = format!("it has {found} bytes, but was saved with {}", promised.bytes);
             return Err(Error::file(&path, what));
         }
-        if is_read(name) && describe(File::open(&path).map_err(fail)?).map_err(fail)? != *promised {
+        if is_read(name) && files.describe(name).map_err(fail)? != *promised {
             return Err(Error::file(&path, "its content is not what was saved (digests differ)"));
         }
     }

@@ -116,6 +116,19 @@ impl Plan {
         }
     }
 
+    /// The plan that a run.toml's text tells; `name` stands in errors. Fails, naming the line, if it is damaged, or its
+    /// recipe cannot be trained.
+    pub fn from_text(name: impl AsRef<Path>, text: &str) -> Result<Plan> {
+        let name = name.as_ref();
+        let plan: Plan = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+            let message = error.message().replace('\n', " ");
+            Error::file(name, format!("it is damaged in line {line}: {message}"))
+        })?;
+        plan.recipe.check().map_err(|error| Error::file(name, error.to_string()))?;
+        Ok(plan)
+    }
+
     /// A plan of a recipe with the usual intervals and no data yet.
     pub fn new(recipe: Recipe, seed: u64, device: &Device) -> Plan {
         Plan {
@@ -706,13 +719,7 @@ pub fn read_plan(out: &Path) -> Result<Plan> {
     let text = files::read_text(&path).map_err(|error| {
         Error::file(&path, format!("{error}; is {} a run's folder?", out.display()))
     })?;
-    let plan: Plan = toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-        let message = error.message().replace('\n', " ");
-        Error::file(&path, format!("it is damaged in line {line}: {message}"))
-    })?;
-    plan.recipe.check().map_err(|error| Error::file(&path, error.to_string()))?;
-    Ok(plan)
+    Plan::from_text(path, &text)
 }
 
 /// The networks of a run with the generator of its newest checkpoint, for sampling from noise. Fails if there is none

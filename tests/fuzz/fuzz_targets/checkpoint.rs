@@ -2,39 +2,45 @@
 #![no_main]
 
 use belamy_fuzz::edits::{edit, edited};
-use belamy_fuzz::folder::{Folder, Slot};
+use belamy_fuzz::folder::Folder;
 use belamy_fuzz::source::Source;
 use belamy_fuzz::tensors::{self, Entry};
 use belamy_gan::batches::DeviceBatches;
 use belamy_gan::digest::digest_hex;
+use belamy_gan::files::{self, Files};
 use belamy_gan::trainer::{self, Trainer};
-use belamy_gan::{Recipe, checkpoint, files};
+use belamy_gan::{Recipe, checkpoint};
 use belamy_nn::weights;
 use belamy_tensor::{DType, Device};
 use libfuzzer_sys::fuzz_target;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 
 /// One of the checkpoint's files.
 struct Member {
     name: String,
-    slot: Slot,
     sound: Vec<u8>,
     /// Its tensors, if it holds tensors.
     tensors: Vec<Vec<Entry>>,
+    /// What the marker says of it.
+    listed: String,
 }
 
 struct State {
     device: Device,
     trainer: Box<dyn Trainer>,
     batches: DeviceBatches,
-    folder: PathBuf,
     /// The marker comes last.
     members: Vec<Member>,
-    /// The file that the input before has changed.
-    changed: Option<usize>,
+    /// All that the folder would hold.
+    files: BTreeMap<String, Vec<u8>>,
 }
+
+/// Of so many inputs that load, one is trained on: a step takes longer than reading.
+const TRAINED: u8 = 128;
+/// One of so many reads what samples need and no more.
+const SAMPLED: u8 = 4;
 
 thread_local! {
     static STATE: RefCell<State> = RefCell::new(state().expect("a sound checkpoint"));
@@ -55,36 +61,42 @@ fn state() -> belamy_gan::Result<State> {
     trainer.verify_steps(&mut batches)?;
     let folder = Folder::new("checkpoint");
     let path = checkpoint::save(trainer.as_ref(), folder.path())?;
-    let name = path.file_name().expect("a step's").to_string_lossy().into_owned();
     let mut members = Vec::new();
+    let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(&path).expect("it is there") {
-        let file = entry.expect("it is there").file_name().to_string_lossy().into_owned();
-        let slot = folder.slot(&format!("{name}/{file}"));
-        let sound = std::fs::read(slot.path()).expect("it was written");
+        let name = entry.expect("it is there").file_name().to_string_lossy().into_owned();
+        let sound = std::fs::read(path.join(&name)).expect("it was written");
         let tensors = weights::from_bytes(&sound, &device).ok();
         let tensors = tensors.iter().map(Entry::of_file).collect();
-        members.push(Member { name: file, slot, sound, tensors });
+        files.insert(name.clone(), sound.clone());
+        let listed = listed(&name, &sound);
+        members.push(Member { name, sound, tensors, listed });
     }
     members.sort_by_key(|member| (member.name == files::MARKER, member.name.clone()));
-    Ok(State { device, trainer, batches, folder: path, members, changed: None })
+    Ok(State { device, trainer, batches, members, files })
+}
+
+/// What a marker says of a file.
+fn listed(name: &str, content: &[u8]) -> String {
+    let (bytes, digest) = (content.len(), digest_hex(content));
+    format!("\"{name}\": {{\"bytes\": {bytes}, \"xxh64\": \"{digest}\"}}")
 }
 
 /// The marker of the files as they are, but for one.
 fn marker(members: &[Member], changed: usize, content: &[u8]) -> Vec<u8> {
-    let described = members[..members.len() - 1].iter().enumerate().map(|(index, member)| {
-        let bytes = if index == changed { content } else { &member.sound };
-        let entry = serde_json::json!({"bytes": bytes.len(), "xxh64": digest_hex(bytes)});
-        (member.name.as_str(), entry)
+    let changed_listed = listed(&members[changed].name, content);
+    let listed = members[..members.len() - 1].iter().enumerate().map(|(index, member)| {
+        if index == changed { changed_listed.as_str() } else { member.listed.as_str() }
     });
-    let files: BTreeMap<_, _> = described.collect();
-    serde_json::to_vec(&serde_json::json!({"version": 1, "files": files})).expect("plain data")
+    let listed: Vec<&str> = listed.collect();
+    format!("{{\"version\": 1, \"files\": {{{}}}}}", listed.join(", ")).into_bytes()
 }
 
 fn seeds() -> Vec<Vec<u8>> {
     STATE.with_borrow(|State { members, .. }| {
         let mut seeds = Vec::new();
         for (index, member) in members.iter().enumerate() {
-            for options in [0, 1, 2] {
+            for options in [1, TRAINED, SAMPLED] {
                 seeds.push([&[index as u8, options, 0], &member.sound[..]].concat());
                 if member.name == "state.json" {
                     let (old, new) = ("_updates\": 2", "_updates\": 18446744073709551615");
@@ -103,33 +115,33 @@ fn seeds() -> Vec<Vec<u8>> {
 
 fuzz_target!(init: belamy_fuzz::begin(seeds), |data: &[u8]| {
     STATE.with_borrow_mut(|state| {
-        let State { device, trainer, batches, folder, members, changed } = state;
+        let State { device, trainer, batches, members, files } = state;
         let mut source = Source::new(data);
         let at = source.choice(members.len());
         let options = source.byte();
-        let is_marker = at + 1 == members.len();
-        let content = match &members[at].tensors[..] {
+        let (last, changed) = (members.len() - 1, &members[at]);
+        let content = match &changed.tensors[..] {
             [] if source.choice(2) == 0 => source.rest().to_vec(),
-            [] => edited(&members[at].sound, &mut source),
+            [] => edited(&changed.sound, &mut source),
             bases => tensors::chosen(bases, &mut source),
         };
-        if let Some(before) = changed.replace(at).filter(|before| *before != at) {
-            members[before].slot.put(&members[before].sound);
-        }
         belamy_fuzz::written(&content);
-        members[at].slot.put(&content);
-        if !is_marker {
-            let last = members.last().expect("the marker");
-            last.slot.put(&marker(members, at, &content));
+        if at != last {
+            files.insert(files::MARKER.to_owned(), marker(members, at, &content));
         }
-        if options & 2 == 2 {
-            let _ = checkpoint::load_generator(trainer.as_mut(), folder);
-        } else if let Ok(read) = checkpoint::load(trainer.as_mut(), folder) {
+        files.insert(changed.name.clone(), content);
+        let checkpoint = Files::InMemory(Path::new("x"), files);
+        if options.is_multiple_of(SAMPLED) && options != TRAINED {
+            let _ = checkpoint::load_generator(trainer.as_mut(), checkpoint);
+        } else if let Ok(read) = checkpoint::load(trainer.as_mut(), checkpoint) {
             assert_eq!(trainer.steps_made(), read.step);
             // What was taken must do for training: an error is fine, a panic is not.
-            if options & 1 == 1 {
+            if options == TRAINED {
                 let _ = trainer.make_step(batches).and_then(|_| trainer.verify_steps(batches));
             }
+        }
+        for member in [changed, &members[last]] {
+            files.insert(member.name.clone(), member.sound.clone());
         }
         device.backend().release().expect("memory goes back");
     });

@@ -33,6 +33,8 @@ fn seeds() -> Vec<Vec<u8>> {
     let bomb = plain(&[u32::MAX, 2], &[0; 4000]);
     let zeros = plain(&[100, 100], &[0; 10_000]);
     let mut seeds = vec![vec![2, 2, 2, 3, 2, 9, 9], vec![3, 0, 5]];
+    // Nothing, in extents whose product overflows.
+    seeds.push([&[0], &plain(&[1 << 31, 1 << 31, 4, 0], &[])[..]].concat());
     for file in [images, labels, bomb, zeros] {
         seeds.push([&[1], &deflated(&file)[..]].concat());
         seeds.push([&[0], &gzip(&file)[..]].concat());

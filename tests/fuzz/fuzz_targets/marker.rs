@@ -1,10 +1,10 @@
-//! The marker of a finished folder: names, lengths and digests.
+//! The marker of a finished folder: names, lengths and digests; and the file that names the newest checkpoint.
 #![no_main]
 
 use belamy_fuzz::edits::{edit, edited};
 use belamy_fuzz::folder::{Folder, Slot};
 use belamy_fuzz::source::Source;
-use belamy_gan::files;
+use belamy_gan::{checkpoint, files};
 use libfuzzer_sys::fuzz_target;
 use std::path::PathBuf;
 
@@ -12,6 +12,9 @@ struct State {
     folder: PathBuf,
     marker: Slot,
     sound: Vec<u8>,
+    /// Two checkpoints, and the name of the newest.
+    checkpoints: PathBuf,
+    latest: Slot,
 }
 
 thread_local! {
@@ -30,7 +33,18 @@ fn state() -> State {
     })
     .expect("a finished folder");
     let sound = std::fs::read(path.join(files::MARKER)).expect("it has a marker");
-    State { marker: folder.slot("step-00000001/complete"), folder: path, sound }
+    let marker = folder.slot("step-00000001/complete");
+    let checkpoints = folder.path().join("checkpoints");
+    let latest = folder.slot("checkpoints/latest");
+    for step in [1, 20] {
+        let path = checkpoints.join(checkpoint::folder_name(step));
+        files::write_folder_atomically(path, |partial| {
+            std::fs::write(partial.join("state.json"), "").expect("room in memory");
+            Ok(())
+        })
+        .expect("a finished folder");
+    }
+    State { folder: path, marker, sound, checkpoints, latest }
 }
 
 fn seeds() -> Vec<Vec<u8>> {
@@ -45,16 +59,28 @@ fn seeds() -> Vec<Vec<u8>> {
             seeds.push([&[1], &edit(sound, old.as_bytes(), new.as_bytes())[..]].concat());
         }
         seeds.push(b"\0{\"version\":1,\"files\":{}}".to_vec());
+        for latest in
+            ["step-00000001\n", "step-+1", "step-00000002", "step-18446744073709551615", ""]
+        {
+            seeds.push([&[2], latest.as_bytes()].concat());
+        }
         seeds
     })
 }
 
 fuzz_target!(init: belamy_fuzz::begin(seeds), |data: &[u8]| {
-    STATE.with(|State { folder, marker, sound }| {
+    STATE.with(|State { folder, marker, sound, checkpoints, latest }| {
         let mut source = Source::new(data);
-        let bytes = match source.choice(2) {
+        let bytes = match source.choice(3) {
             0 => source.rest().to_vec(),
-            _ => edited(sound, &mut source),
+            1 => edited(sound, &mut source),
+            _ => {
+                latest.put(source.rest());
+                let found = checkpoint::latest(checkpoints).expect("two are complete");
+                let found = found.expect("two are complete");
+                assert!(files::is_complete(&found) && found.parent() == Some(checkpoints));
+                return;
+            }
         };
         belamy_fuzz::written(&bytes);
         marker.put(&bytes);

@@ -186,7 +186,11 @@ pub fn with_hdf5_sums(mut file: Vec<u8>) -> Vec<u8> {
     if matches!(file.get(8), Some(2 | 3)) {
         parts.push((0, 44));
     }
-    for start in 0..file.len() {
+    for (start, first) in file.iter().enumerate() {
+        // Calls that compare texts are watched, and so take long.
+        if *first != b'O' {
+            continue;
+        }
         let Some(flags) = file[start..].strip_prefix(b"OHDR").and_then(|rest| rest.get(1)) else {
             continue;
         };

@@ -5,8 +5,10 @@ use belamy_gan::data::image::Image;
 
 /// Larger images say nothing new and take long: only one input of so many is decoded.
 const LARGE: (u64, usize) = (1 << 16, 16);
+/// Changing an image takes longer than reading it: only one input of so many is.
+const CHANGED: usize = 8;
 /// Packing an image takes longer than all else: only one input of so many is.
-const WRITTEN: usize = 8;
+const WRITTEN: usize = 32;
 
 /// Decodes a file and looks at what came out.
 pub fn check(file: &[u8], pixels: u64) {
@@ -19,6 +21,9 @@ pub fn check(file: &[u8], pixels: u64) {
     let Image { width, height, channels, .. } = image;
     assert!(width > 0 && height > 0 && matches!(channels, 1 | 3));
     assert_eq!(image.bytes.len(), width * height * channels);
+    if !file.len().is_multiple_of(CHANGED) {
+        return;
+    }
     assert_eq!(image.square(8, 1).len(), 64);
     assert_eq!(image.square(3, 3).len(), 27);
     if image.bytes.len() > 1 << 12 {

@@ -68,6 +68,34 @@ fn a_marker_has_to_list_every_file_that_is_read() {
 }
 
 #[test]
+fn a_checkpoint_in_memory_is_read_as_one_on_disk() {
+    let (folder, [_, path]) = two_checkpoints("in-memory");
+    let mut held = BTreeMap::new();
+    for entry in std::fs::read_dir(&path).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        held.insert(name, std::fs::read(entry.path()).unwrap());
+    }
+    let state = load(trainer().as_mut(), Files::InMemory(&path, &held)).unwrap();
+    assert_eq!(state, load(trainer().as_mut(), &path).unwrap());
+    load_generator(trainer().as_mut(), Files::InMemory(&path, &held)).unwrap();
+    for name in held.keys() {
+        let refused = |held: &BTreeMap<String, Vec<u8>>| {
+            load(trainer().as_mut(), Files::InMemory(&path, held)).unwrap_err().to_string()
+        };
+        let mut changed = held.clone();
+        changed.get_mut(name).unwrap()[0] ^= 1;
+        std::fs::write(path.join(name), &changed[name]).unwrap();
+        assert_eq!(refused(&changed), load(trainer().as_mut(), &path).unwrap_err().to_string());
+        std::fs::write(path.join(name), &held[name]).unwrap();
+        changed.remove(name);
+        let error = refused(&changed);
+        assert!(error.contains(name.as_str()), "{error}");
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn a_marker_without_a_state_makes_no_checkpoint() {
     let (folder, [older, newer]) = two_checkpoints("empty-marker");
     assert_eq!(latest(&folder).unwrap().as_ref(), Some(&newer));

@@ -20,14 +20,40 @@ pub const CLASSES: usize = 10;
 /// naming the file, if it does not hold whole records of labels below 10, or no image of the class.
 pub fn load(path: impl AsRef<Path>, class: usize, range: ValueRange) -> Result<Dataset> {
     let path = path.as_ref();
-    let (mut images, mut labels) = (Vec::new(), Vec::new());
+    let mut kept = Kept::default();
     for file in batches(path)? {
         let mut bytes = Vec::new();
         open_regular(&file)?
             .take(LARGEST + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| Error::file(&file, error.to_string()))?;
-        if bytes.is_empty() || bytes.len() % RECORD != 0 || bytes.len() as u64 > LARGEST {
+        kept.add(&file, &bytes, class)?;
+    }
+    kept.finish(path, class, range)
+}
+
+/// As [`load`] of one batch that is already in memory; `name` stands in errors.
+pub fn from_bytes(
+    name: impl AsRef<Path>,
+    bytes: &[u8],
+    class: usize,
+    range: ValueRange,
+) -> Result<Dataset> {
+    let mut kept = Kept::default();
+    kept.add(name.as_ref(), bytes, class)?;
+    kept.finish(name.as_ref(), class, range)
+}
+
+/// Images that were asked for, from one batch after the other.
+#[derive(Default)]
+struct Kept {
+    images: Vec<u8>,
+    labels: Vec<u32>,
+}
+
+impl Kept {
+    fn add(&mut self, file: &Path, bytes: &[u8], class: usize) -> Result<()> {
+        if bytes.is_empty() || !bytes.len().is_multiple_of(RECORD) || bytes.len() as u64 > LARGEST {
             let found = bytes_in_words(bytes.len() as u128);
             let what =
                 format!("the file of {found} is no CIFAR-10 batch: records of {RECORD} bytes");
@@ -40,19 +66,26 @@ pub fn load(path: impl AsRef<Path>, class: usize, range: ValueRange) -> Result<D
                 return Err(Error::file(file, what));
             }
             if class == CLASSES || class == label {
-                labels.push(label as u32);
-                let planes = &record[1..];
-                images.extend((0..PIXELS).flat_map(|pixel| {
-                    [planes[pixel], planes[PIXELS + pixel], planes[2 * PIXELS + pixel]]
-                }));
+                self.labels.push(label as u32);
+                let (red, rest) = record[1..].split_at(PIXELS);
+                let (green, blue) = rest.split_at(PIXELS);
+                self.images.reserve(3 * PIXELS);
+                for ((red, green), blue) in red.iter().zip(green).zip(blue) {
+                    self.images.extend_from_slice(&[*red, *green, *blue]);
+                }
             }
         }
+        Ok(())
     }
-    if labels.is_empty() {
-        return Err(Error::file(path, format!("it holds no image of class {class}")));
+
+    fn finish(self, path: &Path, class: usize, range: ValueRange) -> Result<Dataset> {
+        let Kept { images, labels } = self;
+        if labels.is_empty() {
+            return Err(Error::file(path, format!("it holds no image of class {class}")));
+        }
+        let shape = [labels.len(), SIDE, SIDE, 3];
+        Dataset::from_bytes(&images, &shape, (class == CLASSES).then_some(labels), range)
     }
-    let shape = [labels.len(), SIDE, SIDE, 3];
-    Dataset::from_bytes(&images, &shape, (class == CLASSES).then_some(labels), range)
 }
 
 fn batches(path: &Path) -> Result<Vec<PathBuf>> {
@@ -97,6 +130,8 @@ mod tests {
         assert_eq!(horses.sample(1).unwrap()[..3], [7.0, 8.0, 9.0]);
         let all = load(folder.join("test_batch.bin"), CLASSES, ValueRange::Unit).unwrap();
         assert_eq!(all.labels, Some(vec![7, 0, 7]));
+        let read = from_bytes("x", &batch, 7, ValueRange::Unbounded).unwrap();
+        assert_eq!(read.digest, horses.digest);
         // Training batches, where they are, come before the test split.
         std::fs::write(folder.join("data_batch_1.bin"), record(7, [9, 9, 9])).unwrap();
         assert_eq!(load(&folder, 7, ValueRange::Unit).unwrap().samples(), 1);

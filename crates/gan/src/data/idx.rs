@@ -99,7 +99,9 @@ fn parse_unpacked(path: &Path, mut input: impl Read, limit: u128, found: &str) -
     if promised + 4 + 4 * u128::from(rank) > limit {
         return Err(fail(format!("{promise}, but {found} cannot hold them")));
     }
-    if promised > LARGEST_CONTENT {
+    // Where one extent is 0 the others have no elements, and still whoever multiplies them must not overflow.
+    let spanned: u128 = dims.iter().filter(|&&dim| dim > 0).map(|&dim| dim as u128).product();
+    if spanned > LARGEST_CONTENT {
         return Err(fail(format!(
             "{promise}; at most {} are read",
             bytes_in_words(LARGEST_CONTENT)
@@ -200,6 +202,11 @@ pub(crate) mod tests {
         // A product that is 0 modulo 2^64 must not look like an empty file.
         let error = refusal(&idx_bytes(&[1 << 31, 1 << 31, 4, 1], &[]));
         assert!(error.contains("18.4 EB"), "{error}");
+        // Neither must one that is 0 only after it has overflown 64 bits.
+        for dims in [[1 << 31, 1 << 31, 4, 0], [0, 1 << 31, 1 << 31, 4]] {
+            let error = refusal(&idx_bytes(&dims, &[]));
+            assert!(error.contains("at most 4.3 GB"), "{error}");
+        }
     }
 
     #[test]

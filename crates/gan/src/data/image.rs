@@ -356,6 +356,35 @@ mod tests {
     }
 
     #[test]
+    fn no_sampling_of_components_and_no_scan_of_some_ends_the_jpeg_decoder() {
+        let marker = |name| COLOUR_JPEG.windows(2).position(|pair| pair == [0xFF, name]).unwrap();
+        let (frame, scan) = (marker(0xC0), marker(0xDA));
+        let samplings = [0x11, 0x12, 0x21, 0x22];
+        for scanned in [&[1u8][..], &[2], &[3], &[1, 2], &[2, 3], &[1, 3], &[1, 2, 3]] {
+            let count = scanned.len() as u8;
+            let mut header = vec![0xFF, 0xDA, 0, 6 + 2 * count, count];
+            header.extend(scanned.iter().flat_map(|&id| [id, if id == 1 { 0 } else { 0x11 }]));
+            header.extend([0, 63, 0]);
+            let mut read = 0;
+            for at in 0..64 {
+                // Behind the file's own header of 14 bytes is what was coded.
+                let mut file = [&COLOUR_JPEG[..scan], &header, &COLOUR_JPEG[scan + 14..]].concat();
+                let chosen = [at / 16, at / 4 % 4, at % 4].map(|index| samplings[index]);
+                for (component, sampling) in chosen.into_iter().enumerate() {
+                    file[frame + 11 + 3 * component] = sampling;
+                }
+                match Image::decode("x", &file).map_err(|error| error.to_string()) {
+                    Ok(image) => read += usize::from(image.bytes.len() == 13 * 11 * 3),
+                    Err(error) => {
+                        assert!(!error.contains("decoder failed"), "{chosen:x?}: {error}")
+                    }
+                }
+            }
+            assert!(read > 0, "{scanned:?}");
+        }
+    }
+
+    #[test]
     fn resizing_agrees_with_pil() {
         let value = |x: usize, y: usize| ((x * x * 3 + y * 7 * x + y * 11) / 5 % 256) as u8;
         let bytes = (0..30).flat_map(|y| (0..40).map(move |x| value(x, y))).collect();
