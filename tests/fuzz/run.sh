@@ -3,6 +3,7 @@
 #
 #   tests/fuzz/run.sh [SECONDS [TARGET ...]]
 #
+# BELAMY_FUZZ_SEED, a number, draws the same inputs again as far as that goes: then what is found is the last change's.
 # BELAMY_FUZZ_RUNS ends each after so many executions instead. An input that takes 5 seconds is a finding; on a machine
 # where others come first, BELAMY_FUZZ_TIMEOUT gives it more. Needs Rust and a C++ compiler, on Linux. What is found lies
 # in artifacts/TARGET afterwards, what was learnt in corpus/TARGET: the next run begins with it.
@@ -65,7 +66,7 @@ one() {
   BELAMY_FUZZ_SEEDS=$seeds "$programs/$target" >"$log" 2>&1 </dev/null || { cat "$log"; return 1; }
   local status=0
   "$programs/$target" "corpus/$target" "$seeds" "$end" -max_len=$longest -timeout="${BELAMY_FUZZ_TIMEOUT:-5}" \
-    -rss_limit_mb=512 -malloc_limit_mb=$piece -dict="dictionaries/$target.dict" -artifact_prefix="artifacts/$target/" \
+    -seed="${BELAMY_FUZZ_SEED:-0}" -rss_limit_mb=512 -malloc_limit_mb=$piece -dict="dictionaries/$target.dict" -artifact_prefix="artifacts/$target/" \
     -print_final_stats=1 >"$log" 2>&1 </dev/null || status=$?
   if [ $status -ne 0 ]; then
     grep -v '^#' "$log" | tail -n 60
