@@ -310,32 +310,27 @@ class Test:
 
     def limits_and_cancels(self, seconds):
         """Jobs whose time ends, with and without SLURM's notice of it, and jobs that are cancelled."""
-        steps = {recipe: self.steps(recipe, seconds) for recipe in RECIPES}
         few, many = self.tasks[0], self.tasks[-1]
         kinds = [*zip(RECIPES, ("srun", "srun"), (few, many)), *zip(RECIPES, ("mpirun", "mpirun"), (many, few))]
-        limited = [Training(self, *kind, steps[kind[0]], minutes=2) for kind in kinds]
-        # A signal that nobody minds in the place of the notice: only the clock is left.
-        quiet = [Training(self, *kind, steps[kind[0]], minutes=2, sbatch=[f"--signal=B:{int(signal.SIGWINCH)}@1"]) for kind in kinds[1:3]]
-        cancelled = [Training(self, *kind, steps[kind[0]]) for kind in kinds]
-        begun = time.time()
-        everyone = limited + quiet + cancelled
-        lines = dict.fromkeys(everyone, 0)
-        if not wait_for(lambda: all(self.is_training(t, lines) for t in everyone), 120):
-            say("not all jobs train")
-        for training in everyone:
+        cancelled = [Training(self, *kind, self.steps(kind[0], seconds)) for kind in kinds]
+        self.cancel(cancelled)
+
+        def limited(kind, until, *sbatch):
+            """A job of two minutes, with more to do than it gets done until then with a processor for each process."""
+            recipe, _, tasks = kind
+            steps = self.steps(recipe, 1.2 * until * min(tasks, os.cpu_count()))
+            training = Training(self, *kind, steps, minutes=2, sbatch=sbatch)
             training.unbegun = False
-        since = time.time()
-        run("scancel", *[t.job for t in cancelled])
-        ended = {}
-        for training in cancelled:
-            wait_for(lambda: self.state(training) in ENDED, 90)
-            ended[training] = time.time() - since
-        for training in cancelled:
-            self.cancel_is_right(training, since, ended[training])
-        say(f"{len(cancelled)} jobs were cancelled, the last ended after {max(ended.values()):.0f} s")
+            return training
+
+        # SLURM gives notice within 30 s of the beginning. A signal that nobody minds in its place leaves the clock, 60 s.
+        noticed = [limited(kind, 30) for kind in kinds]
+        quiet = [limited(kind, 60, f"--signal=B:{int(signal.SIGWINCH)}@1") for kind in kinds[1:3]]
+        begun = time.time()
         # Jobs of two minutes: each has to stop once at least, and comes to its end after some turns.
-        known = {t: (0, 0) for t in limited + quiet}
-        active = limited + quiet
+        active = noticed + quiet
+        known = {t: (0, 0) for t in active}
+        finished = []
         while active and time.time() < begun + 1500:
             for training in list(active):
                 about = self.cluster.jobs()[training.job]
@@ -348,17 +343,43 @@ class Test:
                     active.remove(training)
                     if about["JobState"] == "COMPLETED" and training.finished():
                         if not training.stops:
-                            self.fail(training, "it came to its end before its time limit: give --seconds more")
-                        self.compare(training)
+                            self.fail(training, "it came to its end before its time limit")
+                        finished.append(training)
                     elif training.stops == 0 or about["JobState"] != "COMPLETED":
                         self.fail(training, f"it ended as {about['JobState']}")
             time.sleep(0.5)
         for training in active:
             self.fail(training, "it did not come to its end")
             run("scancel", training.job, check=False)
+        # Only now: an unbroken run takes its time, in which nobody would look at the jobs.
+        for training in finished:
+            self.compare(training)
         for training in cancelled:
             run(self.belamy, "train", "--resume", training.out, "--threads", 1, "--steps", training.steps)
             self.compare(training, count=False)
+
+    def cancel(self, trainings):
+        """Cancels each job as soon as it trains, whatever the others do, and looks at what it leaves."""
+        lines = dict.fromkeys(trainings, 0)
+        since, took = {}, {}
+
+        def all_are_over():
+            for training in trainings:
+                if training not in since and self.is_training(training, lines):
+                    since[training] = time.time()
+                    run("scancel", training.job)
+                elif training in since and training not in took and self.state(training) in ENDED:
+                    took[training] = time.time() - since[training]
+            return len(took) == len(trainings)
+
+        wait_for(all_are_over, 240)
+        for training in trainings:
+            if training in took:
+                self.cancel_is_right(training, since[training], took[training])
+            else:
+                self.fail(training, "cancelled: it has not ended" if training in since else "it never trained")
+        if took:
+            say(f"{len(since)} jobs were cancelled, the slowest ended {max(took.values()):.0f} s after")
 
     def cancel_is_right(self, training, since, took):
         """A cancelled job has saved, and is not queued again; it can be gone on with by hand."""
