@@ -40,6 +40,8 @@ int cuCtxSetCurrent(void *context) { return (void)context, 0; }
 int cuStreamCreate(void **stream, unsigned flags) { return (void)flags, *stream = (void *)1, 0; }
 int cuStreamDestroy_v2(void *stream) { return (void)stream, 0; }
 int cuStreamSynchronize(void *stream) { return (void)stream, 0; }
+int cuStreamQuery(void *stream) { return (void)stream, 0; }
+int cuStreamWaitEvent(void *stream, void *event, unsigned flags) { return (void)stream, (void)event, (int)flags; }
 int cuStreamBeginCapture_v2(void *stream, int mode) { return (void)stream, (void)mode, NOT_SUPPORTED; }
 int cuStreamEndCapture(void *stream, void **graph) { return (void)stream, *graph = NULL, NOT_SUPPORTED; }
 int cuEventCreate(void **event, unsigned flags) { return (void)flags, *event = (void *)1, 0; }
