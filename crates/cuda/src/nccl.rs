@@ -158,20 +158,12 @@ pub(crate) fn meet(
     let version = enter().and_then(|()| nccl.as_ref().map_err(String::clone)?.version()).ok();
     let mine = version.map_or(String::new(), |version| format!("{version} {own}"));
     let mut all = ranks.all_gather(mine.as_bytes())?;
-    let versions: Vec<Vec<u8>> = all
-        .iter()
-        .map(|one| one.split(|byte| *byte == b' ').next().unwrap_or(&[]).into())
-        .collect();
     let count = all.len();
+    let version_of = |one: &Vec<u8>| one.split(|byte| *byte == b' ').next().map(<[u8]>::to_vec);
+    let is_one = all.iter().all(|one| !one.is_empty() && version_of(one) == version_of(&all[0]));
     all.sort();
     all.dedup();
-    let (Ok(nccl), true) = (nccl, all.len() == count && versions.iter().all(|v| *v == versions[0]))
-    else {
-        return Ok(None);
-    };
-    if all.iter().any(Vec::is_empty) {
-        return Ok(None);
-    }
+    let (Ok(nccl), true) = (nccl, is_one && all.len() == count) else { return Ok(None) };
     // The first rank's identifier, or why it has none.
     let made = (ranks.rank() == 0).then(|| nccl.unique_id());
     let mine = match &made {

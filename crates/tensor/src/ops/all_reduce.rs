@@ -10,11 +10,11 @@
 //! lead through the op would not take part in its backward pass: all ranks run the same program.
 
 use crate::autograd::Backward;
-use crate::communicator::{Numbers, Order, Ranks, Reduction};
+use crate::communicator::{Communicator, Numbers, Order, Ranks, Reduction};
 use crate::device::Meta;
 use crate::error::Result;
 use crate::op::{self, Launch, Op};
-use crate::{DType, Tensor};
+use crate::{DType, Element, Tensor};
 
 #[derive(Debug, Clone)]
 struct AllReduceSum(Ranks);
@@ -65,23 +65,36 @@ pub fn all_reduce_means(tensors: &[Tensor], ranks: &Ranks) -> Result<Vec<Tensor>
         return tensors.iter().map(mean).collect();
     }
     match first.dtype() {
-        DType::F64 => {
-            let share = 1.0 / ranks.size() as f64;
-            means(tensors, ranks, |values| Numbers::F64(values), |sum| *sum *= share)
-        }
-        _ => {
-            let share = 1.0 / ranks.size() as f32;
-            means(tensors, ranks, |values| Numbers::F32(values), |sum: &mut f32| *sum *= share)
-        }
+        DType::F64 => means::<f64>(tensors, ranks),
+        _ => means::<f32>(tensors, ranks),
     }
 }
 
-fn means<E: crate::Element>(
-    tensors: &[Tensor],
-    ranks: &Ranks,
-    numbers: fn(&mut [E]) -> Numbers<'_>,
-    divide: impl Fn(&mut E),
-) -> Result<Vec<Tensor>> {
+/// Numbers that ranks average.
+pub(super) trait Averaged: Element {
+    /// Puts the means over all ranks, element by element, in the place of each one's numbers.
+    fn average(values: &mut [Self], ranks: &dyn Communicator) -> Result<()>;
+}
+
+impl Averaged for f32 {
+    fn average(values: &mut [f32], ranks: &dyn Communicator) -> Result<()> {
+        ranks.all_reduce_sum(Numbers::F32(values))?;
+        let share = 1.0 / ranks.size() as f32;
+        values.iter_mut().for_each(|sum| *sum *= share);
+        Ok(())
+    }
+}
+
+impl Averaged for f64 {
+    fn average(values: &mut [f64], ranks: &dyn Communicator) -> Result<()> {
+        ranks.all_reduce_sum(Numbers::F64(values))?;
+        let share = 1.0 / ranks.size() as f64;
+        values.iter_mut().for_each(|sum| *sum *= share);
+        Ok(())
+    }
+}
+
+fn means<E: Averaged>(tensors: &[Tensor], ranks: &Ranks) -> Result<Vec<Tensor>> {
     let mut all = vec![E::zeroed(); tensors.iter().map(|x| x.shape().elements()).sum()];
     let mut rest = &mut all[..];
     for tensor in tensors {
@@ -89,8 +102,7 @@ fn means<E: crate::Element>(
         tensor.read_into(own)?;
         rest = others;
     }
-    ranks.all_reduce_sum(numbers(&mut all))?;
-    all.iter_mut().for_each(divide);
+    E::average(&mut all, &**ranks)?;
     let mut rest = &all[..];
     tensors
         .iter()

@@ -15,8 +15,9 @@
 //! All ranks run the same program, so their buckets hold the same. Sums are taken element by element in an order that
 //! depends on the number of ranks alone: how gradients are shared out among buckets changes no bit.
 
+use super::all_reduce::Averaged;
 use crate::autograd::{Graph, grad_each};
-use crate::communicator::{DeviceRanks, Numbers, Order, Ranks, Reduction};
+use crate::communicator::{DeviceRanks, Order, Ranks, Reduction};
 use crate::error::{Error, Result};
 use crate::{DType, Element, Tensor};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -35,14 +36,8 @@ pub fn gradient_means(loss: &Tensor, wrt: &[&Tensor], ranks: &Ranks) -> Result<V
         return means_on_device(loss, wrt, own);
     }
     match loss.dtype() {
-        DType::F64 => {
-            let share = 1.0 / ranks.size() as f64;
-            means(loss, wrt, ranks, |sums| Numbers::F64(sums), move |sum| *sum *= share)
-        }
-        _ => {
-            let share = 1.0 / ranks.size() as f32;
-            means(loss, wrt, ranks, |sums: &mut [f32]| Numbers::F32(sums), move |sum| *sum *= share)
-        }
+        DType::F64 => means::<f64>(loss, wrt, ranks),
+        _ => means::<f32>(loss, wrt, ranks),
     }
 }
 
@@ -52,36 +47,31 @@ fn means_on_device(loss: &Tensor, wrt: &[&Tensor], own: &dyn DeviceRanks) -> Res
     let mean = |grad: &Tensor| own.all_reduce_tensor(Reduction::Mean, grad, Order::Beside);
     // What is being reduced beside has to live until it is.
     let mut kept = Vec::new();
-    let grads = grad_each(loss, None, wrt, Graph::Drop, &mut |place, grad| {
-        kept.push(grad.clone());
-        means[place] = Some(mean(grad)?);
-        Ok(())
-    })?;
-    for (place, (value, grad)) in wrt.iter().zip(grads).enumerate() {
-        if means[place].is_none() {
-            let grad = grad.map_or_else(|| value.detach().zeros_like(), Ok)?;
-            means[place] = Some(mean(&grad)?);
-            kept.push(grad);
+    let mut sent = || -> Result<()> {
+        let grads = grad_each(loss, None, wrt, Graph::Drop, &mut |place, grad| {
+            kept.push(grad.clone());
+            means[place] = Some(mean(grad)?);
+            Ok(())
+        })?;
+        for (place, (value, grad)) in wrt.iter().zip(grads).enumerate() {
+            if means[place].is_none() {
+                let grad = grad.map_or_else(|| value.detach().zeros_like(), Ok)?;
+                means[place] = Some(mean(&grad)?);
+                kept.push(grad);
+            }
         }
-    }
-    own.join()?;
+        Ok(())
+    };
+    // Joined whatever happened: memory that goes back must not be written any more.
+    let (sent, joined) = (sent(), own.join());
+    sent.and(joined)?;
     Ok(means.into_iter().flatten().collect())
 }
 
-fn means<E: Element>(
-    loss: &Tensor,
-    wrt: &[&Tensor],
-    ranks: &Ranks,
-    numbers: fn(&mut [E]) -> Numbers<'_>,
-    divide: impl Fn(&mut E) + Send + 'static,
-) -> Result<Vec<Tensor>> {
+fn means<E: Averaged>(loss: &Tensor, wrt: &[&Tensor], ranks: &Ranks) -> Result<Vec<Tensor>> {
     let beside = ranks.beside();
     let mut buckets = Buckets::sent_by(move |full| {
-        let average = |mut bucket: Vec<E>| {
-            beside.all_reduce_sum(numbers(&mut bucket))?;
-            bucket.iter_mut().for_each(&divide);
-            Ok(bucket)
-        };
+        let average = |mut bucket: Vec<E>| E::average(&mut bucket, &*beside).map(|()| bucket);
         full.into_iter().map(average).collect()
     })?;
     let walked =
