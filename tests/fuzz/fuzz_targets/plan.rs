@@ -10,6 +10,9 @@ use belamy_gan::run::Plan;
 use belamy_gan::{sharing, show};
 use libfuzzer_sys::fuzz_target;
 
+/// Writing a plan and reading it again takes longer than reading it: one of so many is.
+const WRITTEN: usize = 8;
+
 thread_local! {
     static BASES: Vec<Vec<u8>> = bases();
 }
@@ -53,10 +56,12 @@ fuzz_target!(init: belamy_fuzz::begin(seeds), |data: &[u8]| {
         let Ok(text) = std::str::from_utf8(&bytes) else { return };
         let Ok(plan) = Plan::from_text("x", text) else { return };
         plan.recipe.check().expect("what is read is checked");
-        // Texts are compared, as not a number is not itself.
-        let text = toml::to_string_pretty(&plan).expect("what was read can be written");
-        let again = Plan::from_text("x", &text).expect("what was written can be read");
-        assert_eq!(toml::to_string_pretty(&again).expect("as before"), text);
+        if text.len().is_multiple_of(WRITTEN) {
+            // Texts are compared, as not a number is not itself.
+            let text = toml::to_string_pretty(&plan).expect("what was read can be written");
+            let again = Plan::from_text("x", &text).expect("what was written can be read");
+            assert_eq!(toml::to_string_pretty(&again).expect("as before"), text);
+        }
         let recipe = &plan.recipe;
         let _ = (plan.due(1), plan.due(u64::MAX), recipe.sizes(), recipe.two_shapes());
         let _ = (warnings(recipe, &[]), show::samples_shown(recipe));

@@ -4,11 +4,11 @@ use crate::source::Source;
 use belamy_gan::data::image::Image;
 
 /// Larger images say nothing new and take long: only one input of so many is decoded.
-const LARGE: (u64, usize) = (1 << 16, 16);
+const LARGE: (u64, usize) = (1 << 12, 16);
 /// Changing an image takes longer than reading it: only one input of so many is.
-const CHANGED: usize = 8;
+const CHANGED: usize = 32;
 /// Packing an image takes longer than all else: only one input of so many is.
-const WRITTEN: usize = 32;
+const WRITTEN: usize = 128;
 
 /// Decodes a file and looks at what came out.
 pub fn check(file: &[u8], pixels: u64) {

@@ -9,6 +9,8 @@ use std::path::Path;
 
 /// Deflate packs at most 258 bytes into 2 bits.
 const LARGEST_RATIO: u64 = 1032;
+/// Bytes of the largest number that is read.
+const LARGEST_NUMBER: u64 = 8;
 /// Elements are indexed with 32 bits everywhere else.
 const LARGEST_CONTENT: u64 = u32::MAX as u64;
 
@@ -73,6 +75,11 @@ fn numbers(path: &Path, file: &hdf5_pure::File, name: &str, size: u64) -> Result
         let found = bytes_in_words(size.into());
         return Err(fail(format!("a file of {found} holds no {shape:?} numbers")));
     };
+    // Numbers that were never written are all made when they are read, of whatever size they are said to be.
+    let bytes = set.element_size().map_err(|error| fail(error.to_string()))?;
+    if bytes > LARGEST_NUMBER {
+        return Err(fail(format!("a number takes {bytes} bytes, and {LARGEST_NUMBER} are the most")));
+    }
     let values = set.read_f64().map_err(|error| fail(error.to_string()))?;
     if values.len() as u64 != count || count == 0 {
         let found = values.len();
@@ -140,6 +147,10 @@ mod tests {
         let mut builder = FileBuilder::new();
         builder.create_dataset("showers").with_f64_data(&[1.0]);
         refused(&builder.finish().unwrap(), "incident_energies");
+        let mut builder = FileBuilder::new();
+        builder.create_dataset("incident_energies").with_ascii_strings(&["256.0 MeV"]).unwrap();
+        builder.create_dataset("showers").with_f64_data(&voxels);
+        refused(&builder.finish().unwrap(), "a number takes 9 bytes");
         // Cut anywhere, it is refused or read as it was; nothing panics.
         let whole = file(&[256.0, 512.0], &voxels, &[2, VOXELS as u64]);
         for length in (0..whole.len()).step_by(97) {
