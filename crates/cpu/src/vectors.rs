@@ -84,7 +84,7 @@ impl InstructionSet {
 /// Asks for the cache line of an element, to be in L2 when it is read; what is beyond the end is not asked for.
 #[cfg_attr(target_arch = "x86_64", allow(unsafe_code))]
 #[inline(always)]
-pub(crate) fn prefetch(from: &[f32], at: usize) {
+pub(crate) fn prefetch<E>(from: &[E], at: usize) {
     #[cfg(target_arch = "x86_64")]
     if let Some(element) = from.get(at) {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};

@@ -1,6 +1,6 @@
 //! A micro-kernel and the loops that feed it packed panels.
 
-use super::pack::{Layout, RUN};
+use super::pack::RUN;
 use super::{GemmElement, MOST_LANES};
 use crate::vectors::InstructionSet;
 
@@ -21,16 +21,78 @@ pub(super) const PANELS_IN_L2: usize = 16;
 /// to overwrite it. Panics unless the panels hold the same number of whole k and each row has the columns.
 pub(super) type MicroTile<E> = fn(&[E], &[E], &[E], &mut [&mut [E]], usize, bool);
 
-/// Packed blocks of both sides.
+/// A [`MicroTile`] that reads A where it lies. Arguments: a slice along k for each row of the tile, those of the tile after
+/// it (to be asked for; none if they are near), and the rest as there.
+pub(super) type TileOfLanes<E> = fn(&[&[E]], &[&[E]], &[E], &[E], &mut [&mut [E]], usize, bool);
+
+/// A [`MicroTile`] that reads A and B where they lie: at each k a slice of either, and the place in it where the tile's
+/// lanes begin. Panics if a slice ends before them.
+pub(super) type TileOfRows<E> = fn(Rows<'_, E>, Rows<'_, E>, &mut [&mut [E]], usize, bool);
+
+/// Lanes of an operand where they lie: at each k a slice that has them from a place on.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a, E> {
+    rows: &'a [&'a [E]],
+    first: usize,
+    lanes: usize,
+}
+
+impl<'a, E> Rows<'a, E> {
+    /// The first `lanes` of each slice. Panics if one has fewer.
+    pub(super) fn new(rows: &'a [&'a [E]], lanes: usize) -> Rows<'a, E> {
+        assert!(rows.iter().all(|row| row.len() >= lanes), "rows of {lanes} lanes");
+        Rows { rows, first: 0, lanes }
+    }
+
+    /// The lanes from the `count`-th on. Panics if there are fewer.
+    fn skip(self, count: usize) -> Rows<'a, E> {
+        let lanes = self.lanes.checked_sub(count).expect("as many lanes");
+        Rows { first: self.first + count, lanes, ..self }
+    }
+
+    /// A slice for each k.
+    pub(super) fn rows(&self) -> &'a [&'a [E]] {
+        self.rows
+    }
+
+    /// Where the lanes begin in each slice.
+    pub(super) fn first(&self) -> usize {
+        self.first
+    }
+
+    /// How many there are in each slice, from there on.
+    pub(super) fn lanes(&self) -> usize {
+        self.lanes
+    }
+}
+
+/// The micro-kernels for operands that are not packed.
+#[derive(Clone, Copy)]
+pub(super) struct InPlace<E: 'static> {
+    pub(super) lanes: TileOfLanes<E>,
+    pub(super) rows: TileOfRows<E>,
+}
+
+/// A block of A.
+#[derive(Clone, Copy)]
+pub(crate) enum SideA<'a, E> {
+    /// `[panel][depth][mr]`.
+    Panels(&'a [E]),
+    /// `[lane][RUN]`.
+    Runs(&'a [E]),
+    /// For each lane its elements along k, where they lie.
+    Lanes(&'a [&'a [E]]),
+}
+
+/// Blocks of both sides, B packed.
 pub(crate) struct Packed<'a, E> {
     /// Their k, at most [`DEPTH_BLOCK`](super::DEPTH_BLOCK).
     pub(crate) depth: usize,
-    /// How `a` lies in memory.
-    pub(crate) layout: Layout,
-    /// `[panel][depth][mr]` or `[lane][RUN]`.
-    pub(crate) a: &'a [E],
+    pub(crate) a: SideA<'a, E>,
     /// `[panel][depth][nr]`.
     pub(crate) b: &'a [E],
+    /// Whether A lies further away than L2.
+    pub(crate) far_a: bool,
     /// What is read next and lies further away than L2; without it, the panels of A do.
     pub(crate) then: Option<&'a [E]>,
 }
@@ -77,6 +139,8 @@ pub(crate) struct Kernel<E: 'static> {
     pub(super) tile: MicroTile<E>,
     /// For an A of [`Layout::Runs`].
     pub(super) tile_of_runs: MicroTile<E>,
+    /// For operands that are not packed, where it can read them as they are.
+    pub(super) in_place: Option<InPlace<E>>,
 }
 
 impl<E: GemmElement> Kernel<E> {
@@ -92,30 +156,55 @@ impl<E: GemmElement> Kernel<E> {
         start: usize,
         accumulate: bool,
     ) {
-        let &Packed { depth, layout, a, b, then } = packed;
+        let &Packed { depth, a, b, far_a, then } = packed;
         let columns = c.first().map_or(0, |row| row.len());
-        let (size_a, tile) = match layout {
-            Layout::Panels => (depth * self.mr, self.tile),
-            Layout::Runs => (RUN * self.mr, self.tile_of_runs),
+        let (size_b, size_run) = (depth * self.nr, RUN * self.mr);
+        let panel_of = |tile: usize| -> &[E] {
+            match a {
+                SideA::Panels(a) => a.get(tile * depth * self.mr..).unwrap_or_default(),
+                SideA::Runs(a) => a.get(tile * size_run..).unwrap_or_default(),
+                SideA::Lanes(_) => &[],
+            }
         };
-        let size_b = depth * self.nr;
         (self.enter)();
-        let groups = c.chunks_mut(PANELS_IN_L2 * self.mr).zip(a.chunks(PANELS_IN_L2 * size_a));
-        for (c, a) in groups {
+        for (group, c) in c.chunks_mut(PANELS_IN_L2 * self.mr).enumerate() {
             let share = (size_b / self.operands.in_one()).div_ceil(c.len().div_ceil(self.mr));
             for (index, panel) in b.chunks_exact(size_b).enumerate() {
                 let first = start + index * self.nr;
+                let is_whole = first + self.nr <= columns;
                 let next = b.get((index + 1) * size_b..).filter(|next| !next.is_empty()).or(then);
-                for (number, (c, own)) in c.chunks_mut(self.mr).zip(a.chunks(size_a)).enumerate() {
+                // Where A is far, it is asked for while B's first panel is multiplied: later it is near.
+                let asks_for_a = far_a && index == 0;
+                for (number, c) in c.chunks_mut(self.mr).enumerate() {
+                    let tile = group * PANELS_IN_L2 + number;
                     let ahead = match next {
-                        Some(next) => next.get(number * share..),
-                        None => a.get((number + 1) * size_a..),
+                        Some(next) if !asks_for_a => next.get(number * share..),
+                        _ => None,
                     };
-                    let (ahead, is_whole) = (ahead.unwrap_or(own), first + self.nr <= columns);
+                    let multiply = |c: &mut [&mut [E]], first: usize, accumulate: bool| match a {
+                        SideA::Lanes(lanes) => {
+                            let (own, further) = lanes[tile * self.mr..].split_at(c.len());
+                            let further = if asks_for_a { further } else { &[] };
+                            let ahead = ahead.unwrap_or(panel);
+                            let in_place = self.in_place().expect("lanes are for who reads them");
+                            (in_place.lanes)(own, further, panel, ahead, c, first, accumulate);
+                        }
+                        SideA::Panels(_) => {
+                            let (own, ahead) =
+                                (panel_of(tile), ahead.unwrap_or(panel_of(tile + 1)));
+                            let own = &own[..depth * self.mr];
+                            (self.tile)(own, panel, ahead, c, first, accumulate);
+                        }
+                        SideA::Runs(_) => {
+                            let (own, ahead) =
+                                (panel_of(tile), ahead.unwrap_or(panel_of(tile + 1)));
+                            (self.tile_of_runs)(own, panel, ahead, c, first, accumulate);
+                        }
+                    };
                     if is_whole {
-                        tile(own, panel, ahead, c, first, accumulate);
+                        multiply(c, first, accumulate);
                     } else {
-                        self.narrow_tile(tile, own, panel, c, first, accumulate);
+                        self.narrow_tile(multiply, c, first, accumulate);
                     }
                 }
             }
@@ -123,12 +212,34 @@ impl<E: GemmElement> Kernel<E> {
         (self.leave)();
     }
 
+    /// The micro-kernels that read operands where they lie, if there are such.
+    pub(super) fn in_place(&self) -> Option<&InPlace<E>> {
+        // Where operands are rounded, they are packed for that.
+        self.in_place.as_ref().filter(|_| self.operands == Operands::AsTheyAre)
+    }
+
+    /// Multiplies blocks of both sides where they lie into the rows of C: `columns` of them, a multiple of nr, from the
+    /// first on.
+    pub(super) fn block_of_rows(
+        &self,
+        a: Rows<'_, E>,
+        b: Rows<'_, E>,
+        c: &mut [&mut [E]],
+        columns: usize,
+        accumulate: bool,
+    ) {
+        let tile = self.in_place().expect("rows are for who reads them").rows;
+        for first in (0..columns).step_by(self.nr) {
+            for (number, c) in c.chunks_mut(self.mr).enumerate() {
+                tile(a.skip(number * self.mr), b.skip(first), c, first, accumulate);
+            }
+        }
+    }
+
     /// A tile at the right edge of C: computed at full width beside C, then its real columns used.
     fn narrow_tile(
         &self,
-        tile: MicroTile<E>,
-        a: &[E],
-        b: &[E],
+        mut multiply: impl FnMut(&mut [&mut [E]], usize, bool),
         c: &mut [&mut [E]],
         first: usize,
         accumulate: bool,
@@ -138,7 +249,7 @@ impl<E: GemmElement> Kernel<E> {
             let mut rows = beside.chunks_exact_mut(self.nr);
             let mut rows: [&mut [E]; MOST_ROWS] =
                 std::array::from_fn(|_| rows.next().unwrap_or_default());
-            tile(a, b, b, &mut rows[..c.len()], 0, false);
+            multiply(&mut rows[..c.len()], 0, false);
         }
         for (c, tile) in c.iter_mut().zip(beside.chunks_exact(self.nr)) {
             for (c, &value) in c[first..].iter_mut().zip(tile) {

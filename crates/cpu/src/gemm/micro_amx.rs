@@ -44,6 +44,7 @@ pub(super) fn kernel() -> Option<Kernel<f32>> {
         leave: release,
         tile,
         tile_of_runs: tile,
+        in_place: None,
     })
 }
 

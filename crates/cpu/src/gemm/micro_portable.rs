@@ -16,6 +16,7 @@ pub(super) fn f32() -> Kernel<f32> {
         leave: || {},
         tile: tile::<f32, 4, 8, false>,
         tile_of_runs: tile::<f32, 4, 8, true>,
+        in_place: None,
     }
 }
 
@@ -31,6 +32,7 @@ pub(super) fn f64() -> Kernel<f64> {
         leave: || {},
         tile: tile::<f64, 4, 4, false>,
         tile_of_runs: tile::<f64, 4, 4, true>,
+        in_place: None,
     }
 }
 

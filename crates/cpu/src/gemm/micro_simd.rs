@@ -1,5 +1,22 @@
 //! The x86 micro-kernel, written once; `micro_avx2`, `micro_avx512` and `micro_bf16` fill in the instructions.
 
+/// Writes a tile's sums to C, or adds them. Not a function: the sums would go there through memory.
+macro_rules! finish {
+    ($sums:ident, $c:ident, $first:ident, $accumulate:ident, $add:ident) => {
+        for (row, [sum0, sum1]) in $c.iter_mut().zip($sums) {
+            let row: &mut [_; NR] = row[$first..].first_chunk_mut().expect("NR columns");
+            if $accumulate {
+                let [c0, c1] = load(row);
+                store(row, [$add(c0, sum0), $add(c1, sum1)]);
+            } else {
+                store(row, [sum0, sum1]);
+            }
+        }
+    };
+}
+
+pub(super) use finish;
+
 /// Writes a module with `kernel()`: the micro-kernel of `$rows` x 2 vectors, if the processor has
 /// the instructions. The tile has two vectors of a row of C for each row, all in registers.
 macro_rules! micro_kernel {
@@ -11,7 +28,8 @@ macro_rules! micro_kernel {
         pub(super) mod $element {
             use std::arch::x86_64::*;
 
-            use crate::gemm::kernel::{Kernel, Operands};
+            use crate::gemm::kernel::{InPlace, Kernel, Operands, Rows};
+            use crate::gemm::micro_simd::finish;
             use crate::gemm::{DEPTH_BLOCK, RUN};
             use crate::vectors::InstructionSet;
 
@@ -30,6 +48,7 @@ macro_rules! micro_kernel {
                     leave: || {},
                     tile: dispatch::<false>,
                     tile_of_runs: dispatch::<true>,
+                    in_place: Some(InPlace { lanes: dispatch_of_lanes, rows: dispatch_of_rows }),
                 })
             }
 
@@ -50,6 +69,139 @@ macro_rules! micro_kernel {
                     )*
                     rows => unreachable!("a micro-tile of {rows} rows"),
                 }
+            }
+
+            /// `TileOfLanes`. Private, as `dispatch` is.
+            fn dispatch_of_lanes(
+                a: &[&[$element]],
+                further: &[&[$element]],
+                b: &[$element],
+                ahead: &[$element],
+                c: &mut [&mut [$element]],
+                first: usize,
+                accumulate: bool,
+            ) {
+                match c.len() {
+                    $(
+                        // SAFETY: as in `dispatch`.
+                        $rows => unsafe {
+                            tile_of_lanes::<$rows>(a, further, b, ahead, c, first, accumulate)
+                        },
+                    )*
+                    rows => unreachable!("a micro-tile of {rows} rows"),
+                }
+            }
+
+            /// `TileOfRows`. Private, as `dispatch` is.
+            fn dispatch_of_rows(
+                a: Rows<'_, $element>,
+                b: Rows<'_, $element>,
+                c: &mut [&mut [$element]],
+                first: usize,
+                accumulate: bool,
+            ) {
+                match c.len() {
+                    $(
+                        // SAFETY: as in `dispatch`.
+                        $rows => unsafe { tile_of_rows::<$rows>(a, b, c, first, accumulate) },
+                    )*
+                    rows => unreachable!("a micro-tile of {rows} rows"),
+                }
+            }
+
+            /// Two k at a time: the pointer to a row's elements is fetched once for both.
+            #[target_feature(enable = $features)]
+            fn tile_of_lanes<const ROWS: usize>(
+                a: &[&[$element]],
+                further: &[&[$element]],
+                b: &[$element],
+                ahead: &[$element],
+                c: &mut [&mut [$element]],
+                first: usize,
+                accumulate: bool,
+            ) {
+                let (b, b_rest) = b.as_chunks::<NR>();
+                assert!(b.len() <= DEPTH_BLOCK && b_rest.is_empty());
+                let depth = b.len();
+                let a: [*const $element; ROWS] = std::array::from_fn(|i| a[i][..depth].as_ptr());
+                for row in c.iter() {
+                    ask_for::<_MM_HINT_T0>(&row[first..], 0);
+                    ask_for::<_MM_HINT_T0>(&row[first..], 1);
+                }
+                let mut sums: [[$vector; 2]; ROWS] = [[$zero(); 2]; ROWS];
+                let (pairs, last) = b.as_chunks::<2>();
+                for (pair, b) in pairs.iter().enumerate() {
+                    let [[b0, b1], [b2, b3]] = [load(&b[0]), load(&b[1])];
+                    ask_for::<_MM_HINT_T1>(ahead, 2 * pair);
+                    ask_for::<_MM_HINT_T1>(ahead, 2 * pair + 1);
+                    // Eight steps to a cache line of f32: two of the rows at each, and of each row every line once.
+                    for lane in [pair % 8, pair % 8 + 8] {
+                        if let Some(lane) = further.get(lane) {
+                            ask_for::<_MM_HINT_T0>(lane, pair / 8);
+                        }
+                    }
+                    for i in 0..ROWS {
+                        // SAFETY: each row has `depth` elements, which are at least twice the pairs.
+                        let (a0, a1) = unsafe {
+                            let a = a[i].add(2 * pair);
+                            ($broadcast(*a), $broadcast(*a.add(1)))
+                        };
+                        sums[i][0] = $multiply_add(a0, b0, sums[i][0]);
+                        sums[i][1] = $multiply_add(a0, b1, sums[i][1]);
+                        sums[i][0] = $multiply_add(a1, b2, sums[i][0]);
+                        sums[i][1] = $multiply_add(a1, b3, sums[i][1]);
+                    }
+                }
+                for b in last {
+                    let [b0, b1] = load(b);
+                    for i in 0..ROWS {
+                        // SAFETY: each row has `depth` elements, and there is a last one.
+                        let a = $broadcast(unsafe { a[i].add(depth - 1).read() });
+                        sums[i][0] = $multiply_add(a, b0, sums[i][0]);
+                        sums[i][1] = $multiply_add(a, b1, sums[i][1]);
+                    }
+                }
+                finish!(sums, c, first, accumulate, $add);
+            }
+
+            #[target_feature(enable = $features)]
+            fn tile_of_rows<const ROWS: usize>(
+                a: Rows<'_, $element>,
+                b: Rows<'_, $element>,
+                c: &mut [&mut [$element]],
+                first: usize,
+                accumulate: bool,
+            ) {
+                /// The rows between the one that is asked for and the one that is multiplied.
+                const AHEAD: usize = 12;
+                let (a_rows, b_rows) = (a.rows(), b.rows());
+                assert!(a_rows.len() == b_rows.len() && a.lanes() >= ROWS && b.lanes() >= NR);
+                for row in c.iter() {
+                    ask_for::<_MM_HINT_T0>(&row[first..], 0);
+                    ask_for::<_MM_HINT_T0>(&row[first..], 1);
+                }
+                let mut sums: [[$vector; 2]; ROWS] = [[$zero(); 2]; ROWS];
+                for (k, (a_row, b_row)) in a_rows.iter().zip(b_rows).enumerate() {
+                    let (a_row, b_row) = (a_row.as_ptr().wrapping_add(a.first()), b_row.as_ptr().wrapping_add(b.first()));
+                    // SAFETY: `Rows` answers for its lanes in each slice, here at least ROWS and NR.
+                    let (a_row, b_row) = unsafe {
+                        (&*a_row.cast::<[$element; ROWS]>(), &*b_row.cast::<[$element; NR]>())
+                    };
+                    let [b0, b1] = load(b_row);
+                    let ahead = (k + AHEAD).min(a_rows.len() - 1);
+                    // SAFETY: it is the number of a row.
+                    let (a_ahead, b_ahead) =
+                        unsafe { (a_rows.get_unchecked(ahead), b_rows.get_unchecked(ahead)) };
+                    ask_for_element::<_MM_HINT_T0>(a_ahead, a.first());
+                    ask_for_element::<_MM_HINT_T0>(b_ahead, b.first());
+                    ask_for_element::<_MM_HINT_T0>(b_ahead, b.first() + NR / 2);
+                    for i in 0..ROWS {
+                        let a = $broadcast(a_row[i]);
+                        sums[i][0] = $multiply_add(a, b0, sums[i][0]);
+                        sums[i][1] = $multiply_add(a, b1, sums[i][1]);
+                    }
+                }
+                finish!(sums, c, first, accumulate, $add);
             }
 
             #[target_feature(enable = $features)]
@@ -95,16 +247,7 @@ macro_rules! micro_kernel {
                         }
                     }
                 }
-                for (row, [sum0, sum1]) in c.iter_mut().zip(sums) {
-                    let row: &mut [$element; NR] =
-                        row[first..].first_chunk_mut().expect("NR columns");
-                    if accumulate {
-                        let [c0, c1] = load(row);
-                        store(row, [$add(c0, sum0), $add(c1, sum1)]);
-                    } else {
-                        store(row, [sum0, sum1]);
-                    }
-                }
+                finish!(sums, c, first, accumulate, $add);
             }
 
             /// Asks for a cache line from a place on, by its number.
@@ -112,6 +255,13 @@ macro_rules! micro_kernel {
             fn ask_for<const HINT: i32>(from: &[$element], line: usize) {
                 // SAFETY: a prefetch of any address changes nothing but caches.
                 unsafe { _mm_prefetch::<HINT>(from.as_ptr().cast::<i8>().wrapping_add(64 * line)) };
+            }
+
+            /// Asks for the cache line of an element.
+            #[inline(always)]
+            fn ask_for_element<const HINT: i32>(from: &[$element], at: usize) {
+                // SAFETY: as in `ask_for`.
+                unsafe { _mm_prefetch::<HINT>(from.as_ptr().wrapping_add(at).cast::<i8>()) };
             }
 
             #[inline]

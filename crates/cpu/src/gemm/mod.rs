@@ -60,10 +60,12 @@ use crate::memory;
 use rayon::prelude::*;
 
 pub(crate) use element::{GemmElement, Products};
-use kernel::PANELS_IN_L2;
-pub(crate) use kernel::{Kernel, Packed};
+pub(crate) use kernel::{Kernel, Packed, SideA};
+use kernel::{PANELS_IN_L2, Rows};
 use pack::panels_to_runs;
-pub(crate) use pack::{Layout, Matrix, Operand, RUN, deal_rows, deal_some_rows, interleave};
+pub(crate) use pack::{
+    Layout, Matrix, NEAR, Operand, RUN, deal_rows, deal_some_rows, deal_stored_rows, interleave,
+};
 pub(crate) use scratch::with as with_scratch;
 
 /// The instruction set of the micro-kernels on this machine: `avx512`, `avx2` or `portable`.
@@ -197,7 +199,7 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
         let (shared, tile_rows, tile_columns) = if m < n {
             // A tile's columns of B, times DEPTH_BLOCK, stay in L2; where they are read they are
             // some cache lines wide.
-            (Side::A, m, n.div_ceil(TILES).next_multiple_of(nr).clamp(4 * nr, 8 * nr))
+            (Side::A, m, n.div_ceil(TILES).next_multiple_of(nr).clamp(8 * nr, 16 * nr))
         } else {
             // At least two panels, so that a panel of B is fetched into L1 for some work.
             (Side::B, m.div_ceil(TILES).next_multiple_of(mr).clamp(2 * mr, PANELS_IN_L2 * mr), n)
@@ -208,9 +210,15 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
 
     fn run(&self, c: &mut [&mut [E]]) {
         let blocks = self.k.div_ceil(DEPTH_BLOCK);
-        let tiles = self.m.div_ceil(self.tile_rows) * self.n.div_ceil(self.tile_columns);
+        let tiles = match self.in_place() {
+            Some((_, pieces)) => pieces.len(),
+            None => self.m.div_ceil(self.tile_rows) * self.n.div_ceil(self.tile_columns),
+        };
         let partials = (PARTIAL_ELEMENTS / (self.m * self.n)).min(blocks);
-        if self.parallel && tiles < TOO_FEW_TILES && partials > 1 {
+        if self.parallel
+            && tiles < TOO_FEW_TILES.min(2 * rayon::current_num_threads())
+            && partials > 1
+        {
             self.run_split(partials, c);
         } else {
             self.walk(0..self.k, c);
@@ -310,8 +318,63 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
         E::round_packed(operands, layout, deep, width, packed);
     }
 
+    /// Where neither side has to be packed: the parts of A, and those of B cut into what are tiles of C.
+    fn in_place(&self) -> Option<(Vec<Range<usize>>, Vec<Range<usize>>)> {
+        self.kernel.in_place()?;
+        let (nr, parts) = (self.kernel.nr, self.b.parts_in_place(self.n)?);
+        if !parts.iter().all(|part| part.len().is_multiple_of(nr)) {
+            return None;
+        }
+        let tiles = if self.parallel { 2 * rayon::current_num_threads() } else { 1 };
+        let widest = self.n.div_ceil(tiles).next_multiple_of(nr).max(4 * nr);
+        let cut = |part: Range<usize>| {
+            let (start, end) = (part.start, part.end);
+            part.step_by(widest).map(move |first| first.max(start)..end.min(first + widest))
+        };
+        Some((self.a.parts_in_place(self.m)?, parts.into_iter().flat_map(cut).collect()))
+    }
+
+    /// Writes the products over `depth` to C, both sides being read where they lie.
+    fn walk_in_place(
+        &self,
+        parts: &[Range<usize>],
+        pieces: &[Range<usize>],
+        depth: Range<usize>,
+        c: &mut [&mut [E]],
+    ) {
+        let mut tiles: Vec<Vec<&mut [E]>> = pieces.iter().map(|_| memory::room(self.m)).collect();
+        for row in c.iter_mut() {
+            let mut rest = &mut **row;
+            for (tile, piece) in tiles.iter_mut().zip(pieces) {
+                let (part, further) = rest.split_at_mut(piece.len());
+                tile.push(part);
+                rest = further;
+            }
+        }
+        let most = parts.iter().map(|part| part.len()).max().unwrap_or(0);
+        for_each_chunk(self.parallel, &mut tiles, 1, |tile, rows| {
+            let (rows, piece) = (&mut rows[0], &pieces[tile]);
+            scratch::with((most + piece.len()) * DEPTH_BLOCK, |space| {
+                let (space_a, space_b) = space.split_at_mut(most * DEPTH_BLOCK);
+                for index in 0..depth.len().div_ceil(DEPTH_BLOCK) {
+                    let block = block_range(&depth, index);
+                    let b = self.b.rows(piece.clone(), block.clone(), space_b);
+                    for part in parts {
+                        let a = self.a.rows(part.clone(), block.clone(), space_a);
+                        let (a, b) = (Rows::new(&a, part.len()), Rows::new(&b, piece.len()));
+                        let rows = &mut rows[part.clone()];
+                        self.kernel.block_of_rows(a, b, rows, piece.len(), index > 0);
+                    }
+                }
+            });
+        });
+    }
+
     /// Writes the products over `depth` to C: rounds of k, as much as the shared scratch holds.
     fn walk(&self, depth: Range<usize>, c: &mut [&mut [E]]) {
+        if let Some((parts, pieces)) = self.in_place() {
+            return self.walk_in_place(&parts, &pieces, depth, c);
+        }
         let lanes = self.lanes(self.shared);
         let size = self.packed_elements(self.shared, lanes, DEPTH_BLOCK.min(depth.len()));
         let blocks = depth.len().div_ceil(DEPTH_BLOCK);
@@ -404,14 +467,29 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
         scratch::with(own_size, |own| {
             for (index, packed) in packed.chunks(size).enumerate() {
                 let block = block_range(&depth, index);
+                let accumulate = accumulate || index > 0;
+                if self.shared == Side::B
+                    && self.kernel.in_place().is_some()
+                    && let Some(lanes) = self.a.lanes_in_place(lanes.clone(), block.clone(), own)
+                {
+                    let (a, depth) = (SideA::Lanes(&lanes), block.len());
+                    let packed = Packed { depth, a, b: packed, far_a: true, then: then(index) };
+                    self.kernel.block(&packed, c, 0, accumulate);
+                    continue;
+                }
                 let own = &mut own[..self.packed_elements(own_side, lanes.len(), block.len())];
                 self.pack(own_side, lanes.clone(), block.clone(), own);
                 let (a, b) = match self.shared {
                     Side::A => (packed, &*own),
                     Side::B => (&*own, packed),
                 };
-                let packed = Packed { depth: block.len(), layout, a, b, then: then(index) };
-                self.kernel.block(&packed, c, 0, accumulate || index > 0);
+                let a = match layout {
+                    Layout::Panels => SideA::Panels(a),
+                    Layout::Runs => SideA::Runs(a),
+                };
+                let (depth, far_a) = (block.len(), self.shared == Side::A);
+                let packed = Packed { depth, a, b, far_a, then: then(index) };
+                self.kernel.block(&packed, c, 0, accumulate);
             }
         });
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::{DEPTH_BLOCK, GemmElement};
 use crate::transpose::SIDE;
+use crate::vectors::prefetch;
 
 /// Elements from one lane's run to the next's in [`Layout::Runs`]: a block of k and one cache line
 /// more, so that lanes at the same k do not compete for one place in the cache.
@@ -36,12 +37,43 @@ pub(crate) trait Operand<E: GemmElement>: Sync {
         Layout::Panels
     }
 
+    /// For each of `lanes` its elements along `depth` where they lie, if they lie side by side there; those that do not,
+    /// at an image's edge, are put together in `space`, which has room for all.
+    fn lanes_in_place<'s>(
+        &'s self,
+        _lanes: Range<usize>,
+        _depth: Range<usize>,
+        _space: &'s mut [E],
+    ) -> Option<Vec<&'s [E]>> {
+        None
+    }
+
+    /// The `lanes` in parts whose elements lie side by side at each k, if there are such: what [`Operand::rows`] takes.
+    fn parts_in_place(&self, _lanes: usize) -> Option<Vec<Range<usize>>> {
+        None
+    }
+
+    /// At each of `depth` the elements of `lanes`, all in one part, as [`Operand::lanes_in_place`] gives them.
+    fn rows<'s>(
+        &'s self,
+        _lanes: Range<usize>,
+        _depth: Range<usize>,
+        _space: &'s mut [E],
+    ) -> Vec<&'s [E]> {
+        unreachable!("an operand that has no parts")
+    }
+
     /// Writes each lane's elements along `depth` to the front of its run, `runs` being
     /// `[lane][RUN]`. Called only where [`Operand::layout`] is [`Layout::Runs`].
     fn pack_runs(&self, _lanes: Range<usize>, _depth: Range<usize>, _runs: &mut [E]) {
         unreachable!("an operand that has no runs")
     }
 }
+
+/// The most bytes between neighbours that are read where they lie. What lies further apart meets in few sets of the caches
+/// (of 64 × 64 bytes in L1, 1,024 or 2,048 in L2) and is faster packed: on Zen 5, a convolution of 128 channels by stride
+/// 2 (1 KiB) won by it, one of 256 channels lost a tenth.
+pub(crate) const NEAR: usize = 1024;
 
 /// A stored matrix.
 pub(crate) struct Matrix<'a, E> {
@@ -61,6 +93,13 @@ impl<'a, E: GemmElement> Matrix<'a, E> {
     /// transposed), B as `[k][n]`.
     pub(crate) fn depth_by_lanes(data: &'a [E], row_stride: usize) -> Self {
         Self { data, row_stride, lanes_are_rows: false }
+    }
+}
+
+impl<E> Matrix<'_, E> {
+    /// Whether neighbouring rows are near enough to be read where they lie.
+    fn is_near(&self) -> bool {
+        self.row_stride * size_of::<E>() <= NEAR
     }
 }
 
@@ -87,6 +126,29 @@ impl<E: GemmElement> Operand<E> for Matrix<'_, E> {
 
     fn layout(&self) -> Layout {
         if self.lanes_are_rows { Layout::Runs } else { Layout::Panels }
+    }
+
+    fn lanes_in_place<'s>(
+        &'s self,
+        lanes: Range<usize>,
+        depth: Range<usize>,
+        _space: &'s mut [E],
+    ) -> Option<Vec<&'s [E]>> {
+        let lane = |lane| &self.data[lane * self.row_stride..][depth.clone()];
+        (self.lanes_are_rows && self.is_near()).then(|| lanes.map(lane).collect())
+    }
+
+    fn parts_in_place(&self, lanes: usize) -> Option<Vec<Range<usize>>> {
+        (!self.lanes_are_rows && self.is_near()).then(|| std::iter::once(0..lanes).collect())
+    }
+
+    fn rows<'s>(
+        &'s self,
+        lanes: Range<usize>,
+        depth: Range<usize>,
+        _space: &'s mut [E],
+    ) -> Vec<&'s [E]> {
+        depth.map(|d| &self.data[d * self.row_stride..][lanes.clone()]).collect()
     }
 
     fn pack_runs(&self, lanes: Range<usize>, depth: Range<usize>, runs: &mut [E]) {
@@ -157,6 +219,27 @@ fn deal_lanes<'a, E: GemmElement, const WIDTH: usize>(
         if !tail.is_empty() {
             // Not a copy of a slice: a call into the C library for each row would take longer.
             panels[at] = std::array::from_fn(|lane| tail.get(lane).copied().unwrap_or(E::ZERO));
+        }
+    }
+}
+
+/// Deals rows that are all there: `panels[p][d][l] = rows[d][p * lane_width + l]`. What comes next is asked for meanwhile.
+pub(crate) fn deal_stored_rows<E: GemmElement, const WIDTH: usize>(
+    rows: &[&[E]],
+    lanes: usize,
+    panels: &mut [E],
+) {
+    /// Rows between the one that is asked for and the one that is dealt.
+    const AHEAD: usize = 6;
+    let line = 64 / size_of::<E>();
+    let (panels, _) = panels.as_chunks_mut::<WIDTH>();
+    for (d, row) in rows.iter().enumerate() {
+        if let Some(ahead) = rows.get(d + AHEAD) {
+            (0..lanes).step_by(line).for_each(|at| prefetch(ahead, at));
+        }
+        let (whole, _) = row[..lanes].as_chunks::<WIDTH>();
+        for (panel, lanes) in panels.chunks_exact_mut(rows.len()).zip(whole) {
+            panel[d] = *lanes;
         }
     }
 }

@@ -33,8 +33,8 @@
 use super::conv2d::Extents;
 use super::{Real, Run, fill_chunks};
 use crate::gemm::{
-    DEPTH_BLOCK, GemmElement, Kernel, Layout, MOST_LANES, Matrix, Operand, RUN, deal_rows, gemm,
-    gemm_rows, interleave, with_scratch,
+    DEPTH_BLOCK, GemmElement, Kernel, Layout, MOST_LANES, Matrix, NEAR, Operand, RUN, deal_rows,
+    deal_stored_rows, gemm, gemm_rows, interleave, with_scratch,
 };
 use crate::memory;
 use std::ops::Range;
@@ -426,6 +426,62 @@ impl<'a, E> Patches<'a, E> {
 }
 
 impl<'a, E: GemmElement> Patches<'a, E> {
+    /// Whether neighbouring positions are near enough to be read where they lie.
+    fn are_near(&self) -> bool {
+        self.step[1] * self.image.channels * size_of::<E>() <= NEAR
+    }
+
+    /// The elements of a part at `count` positions from the `first` on: where they lie, or put together in `space`, which
+    /// has room for all.
+    fn list<'s>(
+        &'s self,
+        first: usize,
+        count: usize,
+        part: &Part,
+        space: &'s mut [E],
+    ) -> Vec<&'s [E]> {
+        let (image, run, length) = (&self.image, &self.runs[part.run], part.range.len());
+        let mut spaces = space.chunks_exact_mut(length);
+        let mut put_together = |position: Position| -> &'s [E] {
+            let space = spaces.next().expect("room for all");
+            self.put_together(position, part, space);
+            space
+        };
+        let mut list = Vec::with_capacity(count);
+        let mut outside: Option<&[E]> = None;
+        let columns = self.positions[1];
+        let mut positions = self.positions(first);
+        while list.len() < count {
+            // The positions that are left of a row of the image, or of the count.
+            let start = positions.next().expect("positions have no end");
+            let number = (first + list.len()) % columns;
+            let here = (columns - number).min(count - list.len());
+            if here > 1 {
+                positions.nth(here - 2);
+            }
+            let row = start.row + run.row;
+            if row < 0 || row >= image.height as isize {
+                let zeros = *outside.get_or_insert_with(|| put_together(start));
+                list.extend(std::iter::repeat_n(zeros, here));
+                continue;
+            }
+            let row = (start.image * image.height + row as usize) * image.width * image.channels;
+            let row = &image.data[row..][..image.width * image.channels];
+            for index in 0..here {
+                let column = start.column + (index * self.step[1]) as isize + run.column;
+                let is_inside = column >= 0 && column as usize + self.taps <= image.width;
+                list.push(if is_inside {
+                    let at = column as usize * image.channels + image.first + part.range.start;
+                    &row[at..][..length]
+                } else {
+                    let column = start.column + (index * self.step[1]) as isize;
+                    put_together(Position { column, ..start })
+                });
+            }
+        }
+        list
+    }
+
     /// Writes the elements of a part that is not [`Patches::stored`] as a whole, with zeros around the image.
     fn put_together(&self, position: Position, part: &Part, to: &mut [E]) {
         to.fill(E::ZERO);
@@ -483,6 +539,19 @@ impl<E: GemmElement> Operand<E> for Windows<'_, '_, E> {
         Layout::Runs
     }
 
+    fn lanes_in_place<'s>(
+        &'s self,
+        lanes: Range<usize>,
+        depth: Range<usize>,
+        space: &'s mut [E],
+    ) -> Option<Vec<&'s [E]>> {
+        let [part] = &self.0.parts(&depth)[..] else { return None };
+        if !self.0.are_near() {
+            return None;
+        }
+        Some(self.0.list(lanes.start, lanes.len(), part, space))
+    }
+
     fn pack_runs(&self, lanes: Range<usize>, depth: Range<usize>, runs: &mut [E]) {
         let patches = self.0;
         let parts = patches.parts(&depth);
@@ -506,6 +575,17 @@ impl<E: GemmElement> Operand<E> for Taps<'_, '_, E> {
     fn pack(&self, lanes: Range<usize>, depth: Range<usize>, panels: &mut [E], lane_width: usize) {
         let patches = self.0;
         let parts = patches.parts(&lanes);
+        if lane_width == 32 && parts.iter().all(|part| part.range.len().is_multiple_of(32)) {
+            let most = parts.iter().map(|part| part.range.len()).max().unwrap_or(0);
+            return with_scratch(most * depth.len(), |space: &mut [E]| {
+                for part in &parts {
+                    let rows = patches.list(depth.start, depth.len(), part, space);
+                    let panels = &mut panels[part.at * depth.len()..];
+                    let length = part.range.len();
+                    deal_stored_rows::<E, 32>(&rows, length, &mut panels[..length * depth.len()]);
+                }
+            });
+        }
         let mut positions = patches.positions(depth.start);
         deal_rows(depth.len(), lanes.len(), lane_width, panels, |_, row| {
             let position = positions.next().expect("positions have no end");
@@ -523,5 +603,22 @@ impl<E: GemmElement> Operand<E> for Taps<'_, '_, E> {
             }
             None
         });
+    }
+
+    fn parts_in_place(&self, lanes: usize) -> Option<Vec<Range<usize>>> {
+        let patches = self.0;
+        let parts = patches.are_near().then(|| patches.parts(&(0..lanes)))?;
+        Some(parts.iter().map(|part| part.at..part.at + part.range.len()).collect())
+    }
+
+    fn rows<'s>(
+        &'s self,
+        lanes: Range<usize>,
+        depth: Range<usize>,
+        space: &'s mut [E],
+    ) -> Vec<&'s [E]> {
+        let patches = self.0;
+        let [part] = &patches.parts(&lanes)[..] else { unreachable!("lanes of one part") };
+        patches.list(depth.start, depth.len(), part, space)
     }
 }

@@ -78,7 +78,9 @@ fn numbers(path: &Path, file: &hdf5_pure::File, name: &str, size: u64) -> Result
     // Numbers that were never written are all made when they are read, of whatever size they are said to be.
     let bytes = set.element_size().map_err(|error| fail(error.to_string()))?;
     if bytes > LARGEST_NUMBER {
-        return Err(fail(format!("a number takes {bytes} bytes, and {LARGEST_NUMBER} are the most")));
+        return Err(fail(format!(
+            "a number takes {bytes} bytes, and {LARGEST_NUMBER} are the most"
+        )));
     }
     let values = set.read_f64().map_err(|error| fail(error.to_string()))?;
     if values.len() as u64 != count || count == 0 {

@@ -44,7 +44,7 @@ mod tiling;
 
 use super::Run;
 use super::conv2d::Extents;
-use crate::gemm::{DEPTH_BLOCK, GemmElement, Layout, Packed, RUN, deal_some_rows, with_scratch};
+use crate::gemm::{DEPTH_BLOCK, GemmElement, Packed, RUN, SideA, deal_some_rows, with_scratch};
 use crate::memory;
 use filters::{Filters, transform_weights};
 use planes::{
@@ -385,9 +385,9 @@ fn correlate_by_bands<T: Tiling>(part: &Correlation<'_>, images: usize, out: &mu
                                 let weights = &weights[..depth.len() * BAND];
                                 for (piece, rows) in rows.chunks_mut(TOGETHER).enumerate() {
                                     let packed = Packed {
+                                        far_a: false,
                                         depth: depth.len(),
-                                        layout: Layout::Runs,
-                                        a: values(piece, point),
+                                        a: SideA::Runs(values(piece, point)),
                                         b: weights,
                                         then: None,
                                     };
@@ -450,9 +450,9 @@ fn multiply_tiles<T: Tiling>(
                                 + index * DEPTH_BLOCK * kernel.nr
                                 + weights.len();
                             let packed = Packed {
+                                far_a: false,
                                 depth: weights.len() / kernel.nr,
-                                layout: Layout::Runs,
-                                a: values,
+                                a: SideA::Runs(values),
                                 b: weights,
                                 then: Some(&all[at + used..]),
                             };
@@ -542,9 +542,9 @@ fn weight_gradient<T: Tiling>(e: &Extents, x: &[f32], g: &[f32], w: &mut [f32]) 
                     let values = &values[point * (count * BAND + APART)..][..count * BAND];
                     let added = first + block > 0;
                     let packed = Packed {
+                        far_a: false,
                         depth: count,
-                        layout: Layout::Panels,
-                        a: cotangents,
+                        a: SideA::Panels(cotangents),
                         b: values,
                         then: None,
                     };
