@@ -11,6 +11,9 @@ use super::{DEPTH_BLOCK, Kernel, bf16, micro_portable};
 use crate::transpose::{self, SIDE, transpose};
 use crate::vectors::InstructionSet;
 
+/// Zeros that lie ready.
+pub(crate) const MOST_ZEROS: usize = 4 * DEPTH_BLOCK;
+
 /// A type that matrices are multiplied in: f32 or f64.
 pub(crate) trait GemmElement:
     Copy + Send + Sync + 'static + Add<Output = Self> + Mul<Output = Self>
@@ -21,8 +24,13 @@ pub(crate) trait GemmElement:
     /// Not a number.
     const NAN: Self;
 
-    /// [`DEPTH_BLOCK`] zeros: what an operand packs where there is nothing to read (padding).
-    const ZEROS: &'static [Self; DEPTH_BLOCK];
+    /// Zeros: what an operand packs where there is nothing to read (padding).
+    const ZEROS: &'static [Self; MOST_ZEROS];
+
+    /// Whether a slice is one of [`GemmElement::ZEROS`]: then it need not be looked into.
+    fn are_zeros(slice: &[Self]) -> bool {
+        std::ptr::eq(slice.as_ptr(), Self::ZEROS.as_ptr())
+    }
 
     /// `self * factor + term`, fused where the target can do it in one instruction.
     fn multiply_add(self, factor: Self, term: Self) -> Self;
@@ -112,7 +120,10 @@ macro_rules! implement {
 
             const NAN: Self = <$element>::NAN;
 
-            const ZEROS: &'static [Self; DEPTH_BLOCK] = &[0.0; DEPTH_BLOCK];
+            const ZEROS: &'static [Self; MOST_ZEROS] = {
+                static ZEROS: [$element; MOST_ZEROS] = [0.0; MOST_ZEROS];
+                &ZEROS
+            };
 
             #[inline(always)]
             fn multiply_add(self, factor: Self, term: Self) -> Self {

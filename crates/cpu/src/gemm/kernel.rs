@@ -93,6 +93,8 @@ pub(crate) struct Packed<'a, E> {
     pub(crate) b: &'a [E],
     /// Whether A lies further away than L2.
     pub(crate) far_a: bool,
+    /// For each micro-tile's rows of A whether they are zeros and need not be multiplied; none of them if it is empty.
+    pub(crate) zeros: &'a [bool],
     /// What is read next and lies further away than L2; without it, the panels of A do.
     pub(crate) then: Option<&'a [E]>,
 }
@@ -156,7 +158,7 @@ impl<E: GemmElement> Kernel<E> {
         start: usize,
         accumulate: bool,
     ) {
-        let &Packed { depth, a, b, far_a, then } = packed;
+        let &Packed { depth, a, b, far_a, zeros, then } = packed;
         let columns = c.first().map_or(0, |row| row.len());
         let (size_b, size_run) = (depth * self.nr, RUN * self.mr);
         let panel_of = |tile: usize| -> &[E] {
@@ -177,6 +179,13 @@ impl<E: GemmElement> Kernel<E> {
                 let asks_for_a = far_a && index == 0;
                 for (number, c) in c.chunks_mut(self.mr).enumerate() {
                     let tile = group * PANELS_IN_L2 + number;
+                    if zeros.get(tile) == Some(&true) {
+                        if !accumulate {
+                            let end = columns.min(first + self.nr);
+                            c.iter_mut().for_each(|row| row[first..end].fill(E::ZERO));
+                        }
+                        continue;
+                    }
                     let ahead = match next {
                         Some(next) if !asks_for_a => next.get(number * share..),
                         _ => None,

@@ -188,7 +188,7 @@ macro_rules! micro_kernel {
                         (&*a_row.cast::<[$element; ROWS]>(), &*b_row.cast::<[$element; NR]>())
                     };
                     let [b0, b1] = load(b_row);
-                    let ahead = (k + AHEAD).min(a_rows.len() - 1);
+                    let ahead = (k + AHEAD).min(b_rows.len() - 1);
                     // SAFETY: it is the number of a row.
                     let (a_ahead, b_ahead) =
                         unsafe { (a_rows.get_unchecked(ahead), b_rows.get_unchecked(ahead)) };

@@ -318,6 +318,17 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
         E::round_packed(operands, layout, deep, width, packed);
     }
 
+    /// For each micro-tile of `lanes` whether they are zeros along a block of k.
+    fn zeros(&self, lanes: Range<usize>, depth: Range<usize>) -> Vec<bool> {
+        let tiles = lanes.clone().step_by(self.kernel.mr);
+        tiles
+            .map(|first| {
+                let lanes = first..lanes.end.min(first + self.kernel.mr);
+                self.a.are_zeros(lanes, depth.clone())
+            })
+            .collect()
+    }
+
     /// Where neither side has to be packed: the parts of A, and those of B cut into what are tiles of C.
     fn in_place(&self) -> Option<(Vec<Range<usize>>, Vec<Range<usize>>)> {
         self.kernel.in_place()?;
@@ -361,7 +372,15 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
                     let b = self.b.rows(piece.clone(), block.clone(), space_b);
                     for part in parts {
                         let a = self.a.rows(part.clone(), block.clone(), space_a);
-                        let (a, b) = (Rows::new(&a, part.len()), Rows::new(&b, piece.len()));
+                        // Where either is zeros, as around an image, there is nothing to add.
+                        let is_zeros = |(a, b): (&&[E], &&[E])| E::are_zeros(a) || E::are_zeros(b);
+                        let kept: Option<(Vec<&[E]>, Vec<&[E]>)> = a
+                            .iter()
+                            .zip(&b)
+                            .any(is_zeros)
+                            .then(|| a.iter().zip(&b).filter(|pair| !is_zeros(*pair)).unzip());
+                        let (a, b) = kept.as_ref().map_or((&a, &b), |(a, b)| (a, b));
+                        let (a, b) = (Rows::new(a, part.len()), Rows::new(b, piece.len()));
                         let rows = &mut rows[part.clone()];
                         self.kernel.block_of_rows(a, b, rows, piece.len(), index > 0);
                     }
@@ -468,12 +487,18 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
             for (index, packed) in packed.chunks(size).enumerate() {
                 let block = block_range(&depth, index);
                 let accumulate = accumulate || index > 0;
+                let zeros = match self.shared {
+                    Side::A => Vec::new(),
+                    Side::B => self.zeros(lanes.clone(), block.clone()),
+                };
+                let zeros = &zeros[..];
                 if self.shared == Side::B
                     && self.kernel.in_place().is_some()
                     && let Some(lanes) = self.a.lanes_in_place(lanes.clone(), block.clone(), own)
                 {
                     let (a, depth) = (SideA::Lanes(&lanes), block.len());
-                    let packed = Packed { depth, a, b: packed, far_a: true, then: then(index) };
+                    let packed =
+                        Packed { depth, a, b: packed, far_a: true, zeros, then: then(index) };
                     self.kernel.block(&packed, c, 0, accumulate);
                     continue;
                 }
@@ -488,7 +513,7 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
                     Layout::Runs => SideA::Runs(a),
                 };
                 let (depth, far_a) = (block.len(), self.shared == Side::A);
-                let packed = Packed { depth, a, b, far_a, then: then(index) };
+                let packed = Packed { depth, a, b, far_a, zeros, then: then(index) };
                 self.kernel.block(&packed, c, 0, accumulate);
             }
         });

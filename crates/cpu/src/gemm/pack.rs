@@ -37,6 +37,11 @@ pub(crate) trait Operand<E: GemmElement>: Sync {
         Layout::Panels
     }
 
+    /// Whether all of `lanes` are zeros along `depth`, as around an image: then there is nothing to multiply.
+    fn are_zeros(&self, _lanes: Range<usize>, _depth: Range<usize>) -> bool {
+        false
+    }
+
     /// For each of `lanes` its elements along `depth` where they lie, if they lie side by side there; those that do not,
     /// at an image's edge, are put together in `space`, which has room for all.
     fn lanes_in_place<'s>(
@@ -139,7 +144,8 @@ impl<E: GemmElement> Operand<E> for Matrix<'_, E> {
     }
 
     fn parts_in_place(&self, lanes: usize) -> Option<Vec<Range<usize>>> {
-        (!self.lanes_are_rows && self.is_near()).then(|| std::iter::once(0..lanes).collect())
+        (!self.lanes_are_rows && self.row_stride * size_of::<E>() <= 2 * NEAR)
+            .then(|| std::iter::once(0..lanes).collect())
     }
 
     fn rows<'s>(

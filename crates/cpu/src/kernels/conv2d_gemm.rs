@@ -89,12 +89,19 @@ pub(super) fn conv2d<E: Real + GemmElement>(mut run: Run<'_>, e: &Extents) {
     let y = run.output::<E>();
     if e.groups == 1 {
         let weight = Matrix::lanes_by_depth(w, depth);
-        let rows = e.n * e.oh * e.ow;
-        return gemm(kernel, rows, e.o, depth, &Windows(&windows(e, x, 0)), &weight, y);
+        if e.o == 1 {
+            let rows = e.n * e.oh * e.ow;
+            return gemm(kernel, rows, e.o, depth, &Windows(&windows(e, x, 0)), &weight, y);
+        }
+        let patches = windows(e, x, 0).leave_out();
+        let mut rows = patches.ordered(y.chunks_exact_mut(e.o));
+        return gemm_rows(kernel, depth, &Windows(&patches), &weight, &mut rows);
     }
-    for (group, mut rows) in channel_groups(y, e.groups, e.o_group).into_iter().enumerate() {
+    for (group, rows) in channel_groups(y, e.groups, e.o_group).into_iter().enumerate() {
         let weight = Matrix::lanes_by_depth(&w[group * e.o_group * depth..], depth);
-        gemm_rows(kernel, depth, &Windows(&windows(e, x, group)), &weight, &mut rows);
+        let patches = windows(e, x, group).leave_out();
+        let mut rows = patches.ordered(rows.into_iter());
+        gemm_rows(kernel, depth, &Windows(&patches), &weight, &mut rows);
     }
 }
 
@@ -170,7 +177,7 @@ fn by_phases<E: Real + GemmElement>(
             }
         }
     }
-    for (index, rows) in rows.iter_mut().enumerate() {
+    for (index, rows) in rows.into_iter().enumerate() {
         let (phase, group) = (index / e.groups, index % e.groups);
         let first = [phase / phases[1], phase % phases[1]];
         let side = |axis: usize, taps: usize| {
@@ -189,6 +196,8 @@ fn by_phases<E: Real + GemmElement>(
         let positions =
             [(e.h - first[0]).div_ceil(e.stride[0]), (e.w - first[1]).div_ceil(e.stride[1])];
         let patches = Patches::new(cotangent, positions, [1, 1], &output_rows, &output_columns);
+        let patches = patches.leave_out();
+        let mut rows = patches.ordered(rows.into_iter());
         let taps: Vec<usize> = tap_rows
             .iter()
             .flat_map(|row| tap_columns.iter().map(move |column| row * e.kw + column))
@@ -200,7 +209,7 @@ fn by_phases<E: Real + GemmElement>(
             inputs: e.o_group,
             channels: e.c_group,
         };
-        gemm_rows(kernel, taps.len() * e.o_group, &Windows(&patches), &weight, rows);
+        gemm_rows(kernel, taps.len() * e.o_group, &Windows(&patches), &weight, &mut rows);
     }
 }
 
@@ -327,9 +336,25 @@ struct TapRun {
     column: isize,
 }
 
+/// In which order the positions of the window are gone through.
+#[derive(Clone, Copy, PartialEq)]
+enum Order {
+    /// By image, row and column: as results are stored.
+    Images,
+    /// By row, image and column: a tap's row that lies outside does so for many positions in turn.
+    Rows,
+    /// By row, column and image: so does a tap.
+    Places,
+}
+
+/// Rows of positions up to which another order than the results' pays: the first row's and the last's are an eighth of
+/// the taps then, of which one or two are outside.
+const FEW_ROWS: usize = 8;
+
 /// The matrix of patches: (position of the window) x (tap, channel).
 struct Patches<'a, E> {
     image: Image<'a, E>,
+    order: Order,
     /// Positions of the window in an image, (rows, columns).
     positions: [usize; 2],
     /// Pixels between positions.
@@ -371,29 +396,107 @@ impl<'a, E> Patches<'a, E> {
                 columns.iter().step_by(taps).map(move |&column| TapRun { row, column })
             })
             .collect();
-        Self { image, positions, step, runs, taps }
+        Self { image, order: Order::Images, positions, step, runs, taps }
+    }
+
+    /// Puts the positions into the order in which most of what is outside the image can be left out.
+    fn leave_out(mut self) -> Self {
+        let outside = |(origin, offset): (isize, isize), size: usize| {
+            origin + offset < 0 || origin + offset >= size as isize
+        };
+        let last = ((self.positions[0] - 1) * self.step[0]) as isize;
+        let mut rows = self.runs.iter().map(|run| run.row);
+        let is_padded = rows.any(|row| {
+            outside((0, row), self.image.height) || outside((last, row), self.image.height)
+        });
+        if is_padded && self.positions[0] <= FEW_ROWS && self.images() > 1 {
+            self.order = if self.are_near() { Order::Rows } else { Order::Places };
+        }
+        self
+    }
+
+    /// Whether neighbouring positions are near enough to be read where they lie.
+    fn are_near(&self) -> bool {
+        self.step[1] * self.image.channels * size_of::<E>() <= NEAR
+    }
+
+    /// How many images there are.
+    fn images(&self) -> usize {
+        self.image.data.len() / (self.image.height * self.image.width * self.image.channels)
+    }
+
+    /// How many positions are gone through in the inner, the middle and the outer loop.
+    fn loops(&self) -> [usize; 3] {
+        let [rows, columns] = self.positions;
+        match self.order {
+            Order::Images => [columns, rows, self.images()],
+            Order::Rows => [columns, self.images(), rows],
+            Order::Places => [self.images(), columns, rows],
+        }
     }
 
     /// The positions from the `first` on, without end.
     fn positions(&self, first: usize) -> impl Iterator<Item = Position> {
-        let [rows, columns] = self.positions;
-        let (mut column, mut row, mut image) =
-            (first % columns, first / columns % rows, first / (columns * rows));
+        let [inner, middle, _] = self.loops();
+        let mut at = [first % inner, first / inner % middle, first / (inner * middle)];
         std::iter::from_fn(move || {
-            let at = Position {
+            let (image, row, column) = self.place(at);
+            let position = Position {
                 image,
                 row: (row * self.step[0]) as isize,
                 column: (column * self.step[1]) as isize,
             };
-            column += 1;
-            if column == columns {
-                (column, row) = (0, row + 1);
+            at[0] += 1;
+            if at[0] == inner {
+                (at[0], at[1]) = (0, at[1] + 1);
             }
-            if row == rows {
-                (row, image) = (0, image + 1);
+            if at[1] == middle {
+                (at[1], at[2]) = (0, at[2] + 1);
             }
-            Some(at)
+            Some(position)
         })
+    }
+
+    /// The image, row and column of what the loops are at.
+    fn place(&self, [inner, middle, outer]: [usize; 3]) -> (usize, usize, usize) {
+        match self.order {
+            Order::Images => (outer, middle, inner),
+            Order::Rows => (middle, outer, inner),
+            Order::Places => (inner, outer, middle),
+        }
+    }
+
+    /// The rows of a result, which are stored by image, row and column, in the order of the positions.
+    fn ordered<T>(&self, stored: impl ExactSizeIterator<Item = T>) -> Vec<T> {
+        if self.order == Order::Images {
+            return memory::list(stored);
+        }
+        let mut stored = memory::list(stored.map(Some));
+        let ([inner, middle, outer], [rows, columns]) = (self.loops(), self.positions);
+        let mut ordered = memory::room(stored.len());
+        for outer in 0..outer {
+            for middle in 0..middle {
+                for inner in 0..inner {
+                    let (image, row, column) = self.place([inner, middle, outer]);
+                    let row = stored[(image * rows + row) * columns + column].take();
+                    ordered.push(row.expect("each position once"));
+                }
+            }
+        }
+        ordered
+    }
+
+    /// Whether a part is outside the image at a position.
+    fn is_outside(&self, position: Position, part: &Part) -> bool {
+        let (image, run) = (&self.image, &self.runs[part.run]);
+        let row = position.row + run.row;
+        let first = (part.range.start / image.used) as isize;
+        let last = ((part.range.end - 1) / image.used) as isize;
+        let column = position.column + run.column;
+        row < 0
+            || row >= image.height as isize
+            || column + last < 0
+            || column + first >= image.width as isize
     }
 
     /// The runs that elements `range` of a patch are made of.
@@ -426,11 +529,6 @@ impl<'a, E> Patches<'a, E> {
 }
 
 impl<'a, E: GemmElement> Patches<'a, E> {
-    /// Whether neighbouring positions are near enough to be read where they lie.
-    fn are_near(&self) -> bool {
-        self.step[1] * self.image.channels * size_of::<E>() <= NEAR
-    }
-
     /// The elements of a part at `count` positions from the `first` on: where they lie, or put together in `space`, which
     /// has room for all.
     fn list<'s>(
@@ -448,8 +546,8 @@ impl<'a, E: GemmElement> Patches<'a, E> {
             space
         };
         let mut list = Vec::with_capacity(count);
-        let mut outside: Option<&[E]> = None;
-        let columns = self.positions[1];
+        let mut outside: Option<&[E]> = E::ZEROS.get(..length);
+        let columns = if self.order == Order::Places { 1 } else { self.positions[1] };
         let mut positions = self.positions(first);
         while list.len() < count {
             // The positions that are left of a row of the image, or of the count.
@@ -539,6 +637,15 @@ impl<E: GemmElement> Operand<E> for Windows<'_, '_, E> {
         Layout::Runs
     }
 
+    fn are_zeros(&self, lanes: Range<usize>, depth: Range<usize>) -> bool {
+        let patches = self.0;
+        patches.order != Order::Images && {
+            let parts = patches.parts(&depth);
+            let mut positions = patches.positions(lanes.start).take(lanes.len());
+            positions.all(|position| parts.iter().all(|part| patches.is_outside(position, part)))
+        }
+    }
+
     fn lanes_in_place<'s>(
         &'s self,
         lanes: Range<usize>,
@@ -607,7 +714,8 @@ impl<E: GemmElement> Operand<E> for Taps<'_, '_, E> {
 
     fn parts_in_place(&self, lanes: usize) -> Option<Vec<Range<usize>>> {
         let patches = self.0;
-        let parts = patches.are_near().then(|| patches.parts(&(0..lanes)))?;
+        let parts = (patches.step[1] * patches.image.channels * size_of::<E>() <= 2 * NEAR)
+            .then(|| patches.parts(&(0..lanes)))?;
         Some(parts.iter().map(|part| part.at..part.at + part.range.len()).collect())
     }
 

@@ -386,6 +386,7 @@ fn correlate_by_bands<T: Tiling>(part: &Correlation<'_>, images: usize, out: &mu
                                 for (piece, rows) in rows.chunks_mut(TOGETHER).enumerate() {
                                     let packed = Packed {
                                         far_a: false,
+                                        zeros: &[],
                                         depth: depth.len(),
                                         a: SideA::Runs(values(piece, point)),
                                         b: weights,
@@ -451,6 +452,7 @@ fn multiply_tiles<T: Tiling>(
                                 + weights.len();
                             let packed = Packed {
                                 far_a: false,
+                                zeros: &[],
                                 depth: weights.len() / kernel.nr,
                                 a: SideA::Runs(values),
                                 b: weights,
@@ -543,6 +545,7 @@ fn weight_gradient<T: Tiling>(e: &Extents, x: &[f32], g: &[f32], w: &mut [f32]) 
                     let added = first + block > 0;
                     let packed = Packed {
                         far_a: false,
+                        zeros: &[],
                         depth: count,
                         a: SideA::Panels(cotangents),
                         b: values,
