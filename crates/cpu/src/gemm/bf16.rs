@@ -1,8 +1,9 @@
 //! bf16, the upper half of an f32: 8 bits of significand, rounded to nearest, ties to even.
 
+use super::GemmElement;
 use super::kernel::Operands;
 use super::pack::{Layout, RUN};
-use crate::vectors::vectorised;
+use crate::vectors::{prefetch, vectorised};
 
 /// The bf16 that is nearest to a number; NaN stays NaN.
 #[inline(always)]
@@ -94,6 +95,47 @@ vectorised! {
                 let pairs: [f32; 4] = std::array::from_fn(|i| pair(earlier[i], later[i]));
                 panel[k * width + lane..][..4].copy_from_slice(&pairs);
             }
+        }
+    }
+}
+
+/// Pairs of neighbours of a lane that lies elsewhere, in `run`.
+pub(super) fn pair_lane(lane: &[f32], run: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if super::micro_bf16::pair_lane(lane, run) {
+        return;
+    }
+    for (from, to) in lane.chunks(2).zip(run) {
+        *to = pair(from[0], from.get(1).copied().unwrap_or(0.0));
+    }
+}
+
+/// The pairs of two rows' lanes; `to` and both have the same number.
+fn pair_two_rows(earlier: &[f32], later: &[f32], to: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if super::micro_bf16::pair_rows(earlier, later, to) {
+        return;
+    }
+    for ((to, &earlier), &later) in to.iter_mut().zip(earlier).zip(later) {
+        *to = pair(earlier, later);
+    }
+}
+
+/// Row 2k and row 2k + 1 of `lanes` as row k of their panels, as [`round_packed`] leaves what was dealt.
+pub(super) fn deal_pairs(rows: &[&[f32]], lanes: usize, width: usize, panels: &mut [f32]) {
+    /// Rows between those that are asked for and those that are paired.
+    const AHEAD: usize = 6;
+    let (depth, none) = (rows.len(), &<f32 as GemmElement>::ZEROS[..]);
+    for k in 0..depth.div_ceil(2) {
+        for ahead in rows.iter().skip(2 * k + AHEAD).take(2) {
+            (0..lanes).step_by(16).for_each(|at| prefetch(ahead, at));
+        }
+        let (earlier, later) = (rows[2 * k], rows.get(2 * k + 1).copied().unwrap_or(none));
+        for (index, panel) in panels.chunks_exact_mut(depth * width).enumerate() {
+            let first = index * width;
+            let (to, missing) = panel[k * width..][..width].split_at_mut(width.min(lanes - first));
+            pair_two_rows(&earlier[first..][..to.len()], &later[first..][..to.len()], to);
+            missing.fill(0.0);
         }
     }
 }

@@ -50,6 +50,12 @@ pub(crate) trait GemmElement:
         packed: &mut [Self],
     );
 
+    /// A lane's numbers along k as [`Operands::Pairs`], see [`bf16::pair_lane`].
+    fn pair_lane(lane: &[Self], run: &mut [Self]);
+
+    /// Rows as panels of [`Operands::Pairs`], see [`bf16::deal_pairs`].
+    fn deal_pairs(rows: &[&[Self]], lanes: usize, width: usize, panels: &mut [Self]);
+
     /// The best micro-kernel for products of a precision: bf16 is for f32, and f64 stays as it is.
     fn kernel(products: Products) -> &'static Kernel<Self>;
 
@@ -93,7 +99,7 @@ fn bf16_kernel() -> &'static Kernel<f32> {
 }
 
 macro_rules! implement {
-    ($element:ident, $bf16_kernel:expr, $round_packed:expr, $transpose:expr) => {
+    ($element:ident, $bf16_kernel:expr, $round_packed:expr, $pair_lane:expr, $deal_pairs:expr, $transpose:expr) => {
         impl GemmElement for $element {
             fn round_packed(
                 operands: Operands,
@@ -103,6 +109,14 @@ macro_rules! implement {
                 packed: &mut [Self],
             ) {
                 $round_packed(operands, layout, depth, width, packed);
+            }
+
+            fn pair_lane(lane: &[Self], run: &mut [Self]) {
+                $pair_lane(lane, run);
+            }
+
+            fn deal_pairs(rows: &[&[Self]], lanes: usize, width: usize, panels: &mut [Self]) {
+                $deal_pairs(rows, lanes, width, panels);
             }
 
             fn transpose(from: &[&[Self; SIDE]; SIDE], to: &mut [Self], stride: usize) {
@@ -159,5 +173,12 @@ macro_rules! implement {
     };
 }
 
-implement!(f32, bf16_kernel, bf16::round_packed, transpose);
-implement!(f64, f64::best_kernel, |_, _, _, _, _: &mut [f64]| {}, transpose::plain);
+implement!(f32, bf16_kernel, bf16::round_packed, bf16::pair_lane, bf16::deal_pairs, transpose);
+implement!(
+    f64,
+    f64::best_kernel,
+    |_, _, _, _, _: &mut [f64]| {},
+    |_, _: &mut [f64]| unreachable!("f64 is not rounded"),
+    |_, _, _, _: &mut [f64]| unreachable!("f64 is not rounded"),
+    transpose::plain
+);

@@ -61,11 +61,11 @@ use rayon::prelude::*;
 
 pub(crate) use element::{GemmElement, Products};
 pub(crate) use kernel::{Kernel, Packed, SideA};
-use kernel::{PANELS_IN_L2, Rows};
-use pack::panels_to_runs;
+use kernel::{Operands, PANELS_IN_L2, Rows};
 pub(crate) use pack::{
-    Layout, Matrix, NEAR, Operand, RUN, deal_rows, deal_some_rows, deal_stored_rows, interleave,
+    Layout, Matrix, NEAR_LANES, NEAR_ROWS, Operand, RUN, deal_rows, deal_some_rows, interleave,
 };
+use pack::{deal_stored_rows, panels_to_runs};
 pub(crate) use scratch::with as with_scratch;
 
 /// The instruction set of the micro-kernels on this machine: `avx512`, `avx2` or `portable`.
@@ -289,33 +289,102 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
         }
     }
 
-    /// Packs `lanes` x `depth` of a side, within a block of k.
-    fn pack(&self, side: Side, lanes: Range<usize>, depth: Range<usize>, packed: &mut [E]) {
+    /// Packs `lanes` x `depth` of a side, within a block of k; not those that are `zeros`, of all micro-tiles' lanes.
+    fn pack(
+        &self,
+        side: Side,
+        lanes: Range<usize>,
+        depth: Range<usize>,
+        zeros: &[bool],
+        packed: &mut [E],
+    ) {
         let (deep, width, operands) = (depth.len(), self.width(side), self.kernel.operands);
-        let layout = Layout::Panels;
+        let are_zeros = |tile: usize| zeros.get(tile) == Some(&true);
         match side {
             Side::A if self.a.layout() == Layout::Runs => {
+                if operands == Operands::Pairs && self.pair_lanes(&lanes, &depth, zeros, packed) {
+                    return;
+                }
                 // Some lanes at a time: they are rounded while they are in the nearest cache.
-                for (index, packed) in packed.chunks_mut(width * RUN).enumerate() {
-                    let first = lanes.start + index * width;
+                for (tile, packed) in packed.chunks_mut(width * RUN).enumerate() {
+                    let first = lanes.start + tile * width;
                     let lanes = first..lanes.end.min(first + width);
+                    if are_zeros(tile) || lanes.is_empty() {
+                        continue;
+                    }
                     self.a.pack_runs(lanes, depth.clone(), packed);
                     E::round_packed(operands, Layout::Runs, deep, width, packed);
                 }
-                return;
             }
             Side::A if self.kernel.takes_runs => {
                 let size = lanes.len().next_multiple_of(width) * deep;
-                return scratch::with(size, |panels| {
-                    self.a.pack(lanes, depth, panels, width);
-                    E::round_packed(operands, layout, deep, width, panels);
+                scratch::with(size, |panels| {
+                    self.pack_panels(self.a, lanes, depth, width, panels);
                     panels_to_runs(panels, deep, deep.div_ceil(operands.in_one()), width, packed);
                 });
             }
-            Side::A => self.a.pack(lanes, depth, packed, width),
-            Side::B => self.b.pack(lanes, depth, packed, width),
+            Side::A => self.pack_panels(self.a, lanes, depth, width, packed),
+            Side::B => self.pack_panels(self.b, lanes, depth, width, packed),
         }
-        E::round_packed(operands, layout, deep, width, packed);
+    }
+
+    /// [`Multiply::pack`] of lanes of A as pairs from where they lie, if they can be read there.
+    fn pair_lanes(
+        &self,
+        lanes: &Range<usize>,
+        depth: &Range<usize>,
+        zeros: &[bool],
+        packed: &mut [E],
+    ) -> bool {
+        scratch::with(lanes.len() * depth.len(), |space| {
+            let Some(lanes) = self.a.lanes_in_place(lanes.clone(), depth.clone(), space) else {
+                return false;
+            };
+            let mr = self.kernel.mr;
+            for (tile, (lanes, runs)) in
+                lanes.chunks(mr).zip(packed.chunks_mut(mr * RUN)).enumerate()
+            {
+                if zeros.get(tile) != Some(&true) {
+                    let runs = runs.chunks_exact_mut(RUN);
+                    lanes.iter().zip(runs).for_each(|(lane, run)| E::pair_lane(lane, run));
+                }
+            }
+            true
+        })
+    }
+
+    /// Packs `lanes` x `depth` of an operand as [`Layout::Panels`].
+    fn pack_panels(
+        &self,
+        operand: &impl Operand<E>,
+        lanes: Range<usize>,
+        depth: Range<usize>,
+        width: usize,
+        panels: &mut [E],
+    ) {
+        let operands = self.kernel.operands;
+        let parts = operand.parts(lanes.clone()).filter(|parts| {
+            parts[..parts.len() - 1].iter().all(|part| part.len().is_multiple_of(width))
+        });
+        let Some(parts) = parts else {
+            operand.pack(lanes, depth.clone(), panels, width);
+            return E::round_packed(operands, Layout::Panels, depth.len(), width, panels);
+        };
+        let mut rest = panels;
+        for part in parts {
+            let used = part.len().next_multiple_of(width) * depth.len();
+            let (panels, further) = std::mem::take(&mut rest).split_at_mut(used);
+            rest = further;
+            scratch::with(part.len() * depth.len(), |space| {
+                let count = part.len();
+                let rows = operand.rows(part, depth.clone(), space);
+                if operands == Operands::Pairs {
+                    return E::deal_pairs(&rows, count, width, panels);
+                }
+                deal_stored_rows(&rows, count, width, panels);
+                E::round_packed(operands, Layout::Panels, depth.len(), width, panels);
+            });
+        }
     }
 
     /// For each micro-tile of `lanes` whether they are zeros along a block of k.
@@ -332,7 +401,11 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
     /// Where neither side has to be packed: the parts of A, and those of B cut into what are tiles of C.
     fn in_place(&self) -> Option<(Vec<Range<usize>>, Vec<Range<usize>>)> {
         self.kernel.in_place()?;
-        let (nr, parts) = (self.kernel.nr, self.b.parts_in_place(self.n)?);
+        let nr = self.kernel.nr;
+        if !self.a.is_near() || !self.b.is_near() {
+            return None;
+        }
+        let parts = self.b.parts(0..self.n)?;
         if !parts.iter().all(|part| part.len().is_multiple_of(nr)) {
             return None;
         }
@@ -342,7 +415,7 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
             let (start, end) = (part.start, part.end);
             part.step_by(widest).map(move |first| first.max(start)..end.min(first + widest))
         };
-        Some((self.a.parts_in_place(self.m)?, parts.into_iter().flat_map(cut).collect()))
+        Some((self.a.parts(0..self.m)?, parts.into_iter().flat_map(cut).collect()))
     }
 
     /// Writes the products over `depth` to C, both sides being read where they lie.
@@ -422,7 +495,7 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
             let elements = self.packed_elements(self.shared, group, depth.len());
             for_each_chunk(self.parallel, packed, elements, |index, packed| {
                 let lanes = index * group..lanes.min((index + 1) * group);
-                self.pack(self.shared, lanes, depth.clone(), packed);
+                self.pack(self.shared, lanes, depth.clone(), &[], packed);
             });
         });
     }
@@ -494,6 +567,7 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
                 let zeros = &zeros[..];
                 if self.shared == Side::B
                     && self.kernel.in_place().is_some()
+                    && self.a.is_near()
                     && let Some(lanes) = self.a.lanes_in_place(lanes.clone(), block.clone(), own)
                 {
                     let (a, depth) = (SideA::Lanes(&lanes), block.len());
@@ -503,7 +577,7 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
                     continue;
                 }
                 let own = &mut own[..self.packed_elements(own_side, lanes.len(), block.len())];
-                self.pack(own_side, lanes.clone(), block.clone(), own);
+                self.pack(own_side, lanes.clone(), block.clone(), zeros, own);
                 let (a, b) = match self.shared {
                     Side::A => (packed, &*own),
                     Side::B => (&*own, packed),

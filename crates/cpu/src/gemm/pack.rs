@@ -53,8 +53,13 @@ pub(crate) trait Operand<E: GemmElement>: Sync {
         None
     }
 
+    /// Whether neighbouring lanes, or rows, lie so near that micro-kernels read them in place faster than packed.
+    fn is_near(&self) -> bool {
+        false
+    }
+
     /// The `lanes` in parts whose elements lie side by side at each k, if there are such: what [`Operand::rows`] takes.
-    fn parts_in_place(&self, _lanes: usize) -> Option<Vec<Range<usize>>> {
+    fn parts(&self, _lanes: Range<usize>) -> Option<Vec<Range<usize>>> {
         None
     }
 
@@ -75,10 +80,13 @@ pub(crate) trait Operand<E: GemmElement>: Sync {
     }
 }
 
-/// The most bytes between neighbours that are read where they lie. What lies further apart meets in few sets of the caches
-/// (of 64 × 64 bytes in L1, 1,024 or 2,048 in L2) and is faster packed: on Zen 5, a convolution of 128 channels by stride
-/// 2 (1 KiB) won by it, one of 256 channels lost a tenth.
-pub(crate) const NEAR: usize = 1024;
+/// The most bytes between neighbouring lanes that are read where they lie. What lies further apart meets in few sets of
+/// the caches (64 × 64 bytes in L1, 1,024 or 2,048 in L2) and is faster packed: on Zen 5, a convolution of 128 channels by
+/// stride 2, 1 KiB, won by it, and one of 256 channels lost a tenth.
+pub(crate) const NEAR_LANES: usize = 1024;
+
+/// As [`NEAR_LANES`], of neighbouring k: both sides would have to be packed.
+pub(crate) const NEAR_ROWS: usize = 2048;
 
 /// A stored matrix.
 pub(crate) struct Matrix<'a, E> {
@@ -98,13 +106,6 @@ impl<'a, E: GemmElement> Matrix<'a, E> {
     /// transposed), B as `[k][n]`.
     pub(crate) fn depth_by_lanes(data: &'a [E], row_stride: usize) -> Self {
         Self { data, row_stride, lanes_are_rows: false }
-    }
-}
-
-impl<E> Matrix<'_, E> {
-    /// Whether neighbouring rows are near enough to be read where they lie.
-    fn is_near(&self) -> bool {
-        self.row_stride * size_of::<E>() <= NEAR
     }
 }
 
@@ -140,12 +141,16 @@ impl<E: GemmElement> Operand<E> for Matrix<'_, E> {
         _space: &'s mut [E],
     ) -> Option<Vec<&'s [E]>> {
         let lane = |lane| &self.data[lane * self.row_stride..][depth.clone()];
-        (self.lanes_are_rows && self.is_near()).then(|| lanes.map(lane).collect())
+        self.lanes_are_rows.then(|| lanes.map(lane).collect())
     }
 
-    fn parts_in_place(&self, lanes: usize) -> Option<Vec<Range<usize>>> {
-        (!self.lanes_are_rows && self.row_stride * size_of::<E>() <= 2 * NEAR)
-            .then(|| std::iter::once(0..lanes).collect())
+    fn is_near(&self) -> bool {
+        let most = if self.lanes_are_rows { NEAR_LANES } else { NEAR_ROWS };
+        self.row_stride * size_of::<E>() <= most
+    }
+
+    fn parts(&self, lanes: Range<usize>) -> Option<Vec<Range<usize>>> {
+        (!self.lanes_are_rows).then(|| std::iter::once(lanes).collect())
     }
 
     fn rows<'s>(
@@ -229,25 +234,22 @@ fn deal_lanes<'a, E: GemmElement, const WIDTH: usize>(
     }
 }
 
-/// Deals rows that are all there: `panels[p][d][l] = rows[d][p * lane_width + l]`. What comes next is asked for meanwhile.
-pub(crate) fn deal_stored_rows<E: GemmElement, const WIDTH: usize>(
+/// [`deal_rows`] of rows that are all there. What comes next is asked for meanwhile.
+pub(super) fn deal_stored_rows<E: GemmElement>(
     rows: &[&[E]],
     lanes: usize,
+    lane_width: usize,
     panels: &mut [E],
 ) {
     /// Rows between the one that is asked for and the one that is dealt.
     const AHEAD: usize = 6;
     let line = 64 / size_of::<E>();
-    let (panels, _) = panels.as_chunks_mut::<WIDTH>();
-    for (d, row) in rows.iter().enumerate() {
+    deal_rows(rows.len(), lanes, lane_width, panels, |d, _| {
         if let Some(ahead) = rows.get(d + AHEAD) {
             (0..lanes).step_by(line).for_each(|at| prefetch(ahead, at));
         }
-        let (whole, _) = row[..lanes].as_chunks::<WIDTH>();
-        for (panel, lanes) in panels.chunks_exact_mut(rows.len()).zip(whole) {
-            panel[d] = *lanes;
-        }
-    }
+        Some(&rows[d][..lanes])
+    });
 }
 
 /// Packs one panel of lanes that are each contiguous along k: `panel[d][l] = runs[l][d]`.

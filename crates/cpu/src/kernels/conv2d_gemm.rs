@@ -33,8 +33,8 @@
 use super::conv2d::Extents;
 use super::{Real, Run, fill_chunks};
 use crate::gemm::{
-    DEPTH_BLOCK, GemmElement, Kernel, Layout, MOST_LANES, Matrix, NEAR, Operand, RUN, deal_rows,
-    deal_stored_rows, gemm, gemm_rows, interleave, with_scratch,
+    DEPTH_BLOCK, GemmElement, Kernel, Layout, MOST_LANES, Matrix, NEAR_LANES, NEAR_ROWS, Operand,
+    RUN, deal_rows, gemm, gemm_rows, interleave, with_scratch,
 };
 use crate::memory;
 use std::ops::Range;
@@ -410,14 +410,14 @@ impl<'a, E> Patches<'a, E> {
             outside((0, row), self.image.height) || outside((last, row), self.image.height)
         });
         if is_padded && self.positions[0] <= FEW_ROWS && self.images() > 1 {
-            self.order = if self.are_near() { Order::Rows } else { Order::Places };
+            self.order = if self.distance() <= NEAR_LANES { Order::Rows } else { Order::Places };
         }
         self
     }
 
-    /// Whether neighbouring positions are near enough to be read where they lie.
-    fn are_near(&self) -> bool {
-        self.step[1] * self.image.channels * size_of::<E>() <= NEAR
+    /// Bytes between neighbouring positions.
+    fn distance(&self) -> usize {
+        self.step[1] * self.image.channels * size_of::<E>()
     }
 
     /// How many images there are.
@@ -637,6 +637,10 @@ impl<E: GemmElement> Operand<E> for Windows<'_, '_, E> {
         Layout::Runs
     }
 
+    fn is_near(&self) -> bool {
+        self.0.distance() <= NEAR_LANES
+    }
+
     fn are_zeros(&self, lanes: Range<usize>, depth: Range<usize>) -> bool {
         let patches = self.0;
         patches.order != Order::Images && {
@@ -653,9 +657,6 @@ impl<E: GemmElement> Operand<E> for Windows<'_, '_, E> {
         space: &'s mut [E],
     ) -> Option<Vec<&'s [E]>> {
         let [part] = &self.0.parts(&depth)[..] else { return None };
-        if !self.0.are_near() {
-            return None;
-        }
         Some(self.0.list(lanes.start, lanes.len(), part, space))
     }
 
@@ -682,17 +683,6 @@ impl<E: GemmElement> Operand<E> for Taps<'_, '_, E> {
     fn pack(&self, lanes: Range<usize>, depth: Range<usize>, panels: &mut [E], lane_width: usize) {
         let patches = self.0;
         let parts = patches.parts(&lanes);
-        if lane_width == 32 && parts.iter().all(|part| part.range.len().is_multiple_of(32)) {
-            let most = parts.iter().map(|part| part.range.len()).max().unwrap_or(0);
-            return with_scratch(most * depth.len(), |space: &mut [E]| {
-                for part in &parts {
-                    let rows = patches.list(depth.start, depth.len(), part, space);
-                    let panels = &mut panels[part.at * depth.len()..];
-                    let length = part.range.len();
-                    deal_stored_rows::<E, 32>(&rows, length, &mut panels[..length * depth.len()]);
-                }
-            });
-        }
         let mut positions = patches.positions(depth.start);
         deal_rows(depth.len(), lanes.len(), lane_width, panels, |_, row| {
             let position = positions.next().expect("positions have no end");
@@ -712,11 +702,15 @@ impl<E: GemmElement> Operand<E> for Taps<'_, '_, E> {
         });
     }
 
-    fn parts_in_place(&self, lanes: usize) -> Option<Vec<Range<usize>>> {
-        let patches = self.0;
-        let parts = (patches.step[1] * patches.image.channels * size_of::<E>() <= 2 * NEAR)
-            .then(|| patches.parts(&(0..lanes)))?;
-        Some(parts.iter().map(|part| part.at..part.at + part.range.len()).collect())
+    fn is_near(&self) -> bool {
+        self.0.distance() <= NEAR_ROWS
+    }
+
+    fn parts(&self, lanes: Range<usize>) -> Option<Vec<Range<usize>>> {
+        let parts = self.0.parts(&lanes);
+        let absolute =
+            |part: &Part| lanes.start + part.at..lanes.start + part.at + part.range.len();
+        (!parts.is_empty()).then(|| parts.iter().map(absolute).collect())
     }
 
     fn rows<'s>(
