@@ -26,8 +26,9 @@ pub(super) type MicroTile<E> = fn(&[E], &[E], &[E], &mut [&mut [E]], usize, bool
 pub(super) type TileOfLanes<E> = fn(&[&[E]], &[&[E]], &[E], &[E], &mut [&mut [E]], usize, bool);
 
 /// A [`MicroTile`] that reads A and B where they lie: at each k a slice of either, and the place in it where the tile's
-/// lanes begin. Panics if a slice ends before them.
-pub(super) type TileOfRows<E> = fn(Rows<'_, E>, Rows<'_, E>, &mut [&mut [E]], usize, bool);
+/// lanes begin. Then come rows to be asked for meanwhile, and the rest as there. Panics if a slice ends before them.
+pub(super) type TileOfRows<E> =
+    fn(Rows<'_, E>, Rows<'_, E>, &[&[E]], &mut [&mut [E]], usize, bool);
 
 /// Lanes of an operand where they lie: at each k a slice that has them from a place on.
 #[derive(Clone, Copy)]
@@ -228,19 +229,23 @@ impl<E: GemmElement> Kernel<E> {
     }
 
     /// Multiplies blocks of both sides where they lie into the rows of C: `columns` of them, a multiple of nr, from the
-    /// first on.
+    /// first on. `ahead` is what will be read next.
     pub(super) fn block_of_rows(
         &self,
         a: Rows<'_, E>,
         b: Rows<'_, E>,
+        ahead: &[&[E]],
         c: &mut [&mut [E]],
         columns: usize,
         accumulate: bool,
     ) {
         let tile = self.in_place().expect("rows are for who reads them").rows;
+        let tiles = c.len().div_ceil(self.mr) * columns.div_ceil(self.nr);
+        let mut ahead = ahead.chunks(ahead.len().div_ceil(tiles).max(1));
         for first in (0..columns).step_by(self.nr) {
             for (number, c) in c.chunks_mut(self.mr).enumerate() {
-                tile(a.skip(number * self.mr), b.skip(first), c, first, accumulate);
+                let ahead = ahead.next().unwrap_or_default();
+                tile(a.skip(number * self.mr), b.skip(first), ahead, c, first, accumulate);
             }
         }
     }

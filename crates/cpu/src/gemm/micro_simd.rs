@@ -96,6 +96,7 @@ macro_rules! micro_kernel {
             fn dispatch_of_rows(
                 a: Rows<'_, $element>,
                 b: Rows<'_, $element>,
+                further: &[&[$element]],
                 c: &mut [&mut [$element]],
                 first: usize,
                 accumulate: bool,
@@ -103,7 +104,7 @@ macro_rules! micro_kernel {
                 match c.len() {
                     $(
                         // SAFETY: as in `dispatch`.
-                        $rows => unsafe { tile_of_rows::<$rows>(a, b, c, first, accumulate) },
+                        $rows => unsafe { tile_of_rows::<$rows>(a, b, further, c, first, accumulate) },
                     )*
                     rows => unreachable!("a micro-tile of {rows} rows"),
                 }
@@ -168,6 +169,7 @@ macro_rules! micro_kernel {
             fn tile_of_rows<const ROWS: usize>(
                 a: Rows<'_, $element>,
                 b: Rows<'_, $element>,
+                further: &[&[$element]],
                 c: &mut [&mut [$element]],
                 first: usize,
                 accumulate: bool,
@@ -188,6 +190,10 @@ macro_rules! micro_kernel {
                         (&*a_row.cast::<[$element; ROWS]>(), &*b_row.cast::<[$element; NR]>())
                     };
                     let [b0, b1] = load(b_row);
+                    // A line at every other k: sixteen, 1 KiB, of each row.
+                    if k % 2 == 0 && let Some(row) = further.get(k / 32) {
+                        ask_for::<_MM_HINT_T1>(row, k / 2 % 16);
+                    }
                     let ahead = (k + AHEAD).min(b_rows.len() - 1);
                     // SAFETY: it is the number of a row.
                     let (a_ahead, b_ahead) =

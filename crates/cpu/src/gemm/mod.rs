@@ -63,9 +63,9 @@ pub(crate) use element::{GemmElement, Products};
 pub(crate) use kernel::{Kernel, Packed, SideA};
 use kernel::{Operands, PANELS_IN_L2, Rows};
 pub(crate) use pack::{
-    Layout, Matrix, NEAR_LANES, NEAR_ROWS, Operand, RUN, deal_rows, deal_some_rows, interleave,
+    Layout, Matrix, NEAR_LANES, NEAR_ROWS, Operand, RUN, deal_rows, deal_some_rows, deal_stored_rows, interleave,
 };
-use pack::{deal_stored_rows, panels_to_runs};
+use pack::panels_to_runs;
 pub(crate) use scratch::with as with_scratch;
 
 /// The instruction set of the micro-kernels on this machine: `avx512`, `avx2` or `portable`.
@@ -364,6 +364,7 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
     ) {
         let operands = self.kernel.operands;
         let parts = operand.parts(lanes.clone()).filter(|parts| {
+            operands == Operands::Pairs &&
             parts[..parts.len() - 1].iter().all(|part| part.len().is_multiple_of(width))
         });
         let Some(parts) = parts else {
@@ -378,11 +379,7 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
             scratch::with(part.len() * depth.len(), |space| {
                 let count = part.len();
                 let rows = operand.rows(part, depth.clone(), space);
-                if operands == Operands::Pairs {
-                    return E::deal_pairs(&rows, count, width, panels);
-                }
-                deal_stored_rows(&rows, count, width, panels);
-                E::round_packed(operands, Layout::Panels, depth.len(), width, panels);
+                E::deal_pairs(&rows, count, width, panels);
             });
         }
     }
@@ -443,7 +440,15 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
                 for index in 0..depth.len().div_ceil(DEPTH_BLOCK) {
                     let block = block_range(&depth, index);
                     let b = self.b.rows(piece.clone(), block.clone(), space_b);
+                    let next = block_range(&depth, index + 1);
+                    let mut ahead = Vec::new();
+                    if !next.is_empty() {
+                        ahead = self.b.rows_there(piece.clone(), next.clone());
+                    }
                     for part in parts {
+                        if !next.is_empty() {
+                            ahead.extend(self.a.rows_there(part.clone(), next.clone()));
+                        }
                         let a = self.a.rows(part.clone(), block.clone(), space_a);
                         // Where either is zeros, as around an image, there is nothing to add.
                         let is_zeros = |(a, b): (&&[E], &&[E])| E::are_zeros(a) || E::are_zeros(b);
@@ -455,7 +460,8 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
                         let (a, b) = kept.as_ref().map_or((&a, &b), |(a, b)| (a, b));
                         let (a, b) = (Rows::new(a, part.len()), Rows::new(b, piece.len()));
                         let rows = &mut rows[part.clone()];
-                        self.kernel.block_of_rows(a, b, rows, piece.len(), index > 0);
+                        self.kernel.block_of_rows(a, b, &ahead, rows, piece.len(), index > 0);
+                        ahead.clear();
                     }
                 }
             });

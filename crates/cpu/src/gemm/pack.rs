@@ -73,6 +73,11 @@ pub(crate) trait Operand<E: GemmElement>: Sync {
         unreachable!("an operand that has no parts")
     }
 
+    /// Those of [`Operand::rows`] that lie somewhere already, to be asked for.
+    fn rows_there(&self, _lanes: Range<usize>, _depth: Range<usize>) -> Vec<&[E]> {
+        Vec::new()
+    }
+
     /// Writes each lane's elements along `depth` to the front of its run, `runs` being
     /// `[lane][RUN]`. Called only where [`Operand::layout`] is [`Layout::Runs`].
     fn pack_runs(&self, _lanes: Range<usize>, _depth: Range<usize>, _runs: &mut [E]) {
@@ -159,6 +164,10 @@ impl<E: GemmElement> Operand<E> for Matrix<'_, E> {
         depth: Range<usize>,
         _space: &'s mut [E],
     ) -> Vec<&'s [E]> {
+        self.rows_there(lanes, depth)
+    }
+
+    fn rows_there(&self, lanes: Range<usize>, depth: Range<usize>) -> Vec<&[E]> {
         depth.map(|d| &self.data[d * self.row_stride..][lanes.clone()]).collect()
     }
 
@@ -235,7 +244,7 @@ fn deal_lanes<'a, E: GemmElement, const WIDTH: usize>(
 }
 
 /// [`deal_rows`] of rows that are all there. What comes next is asked for meanwhile.
-pub(super) fn deal_stored_rows<E: GemmElement>(
+pub(crate) fn deal_stored_rows<E: GemmElement>(
     rows: &[&[E]],
     lanes: usize,
     lane_width: usize,

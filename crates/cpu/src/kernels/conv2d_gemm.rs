@@ -33,7 +33,7 @@
 use super::conv2d::Extents;
 use super::{Real, Run, fill_chunks};
 use crate::gemm::{
-    DEPTH_BLOCK, GemmElement, Kernel, Layout, MOST_LANES, Matrix, NEAR_LANES, NEAR_ROWS, Operand,
+    DEPTH_BLOCK, GemmElement, deal_stored_rows, Kernel, Layout, MOST_LANES, Matrix, NEAR_LANES, NEAR_ROWS, Operand,
     RUN, deal_rows, gemm, gemm_rows, interleave, with_scratch,
 };
 use crate::memory;
@@ -683,6 +683,17 @@ impl<E: GemmElement> Operand<E> for Taps<'_, '_, E> {
     fn pack(&self, lanes: Range<usize>, depth: Range<usize>, panels: &mut [E], lane_width: usize) {
         let patches = self.0;
         let parts = patches.parts(&lanes);
+        if parts.iter().all(|part| part.range.len().is_multiple_of(lane_width)) {
+            let most = parts.iter().map(|part| part.range.len()).max().unwrap_or(0);
+            return with_scratch(most * depth.len(), |space: &mut [E]| {
+                for part in &parts {
+                    let rows = patches.list(depth.start, depth.len(), part, space);
+                    let length = part.range.len();
+                    let panels = &mut panels[part.at * depth.len()..][..length * depth.len()];
+                    deal_stored_rows(&rows, length, lane_width, panels);
+                }
+            });
+        }
         let mut positions = patches.positions(depth.start);
         deal_rows(depth.len(), lanes.len(), lane_width, panels, |_, row| {
             let position = positions.next().expect("positions have no end");
@@ -722,5 +733,12 @@ impl<E: GemmElement> Operand<E> for Taps<'_, '_, E> {
         let patches = self.0;
         let [part] = &patches.parts(&lanes)[..] else { unreachable!("lanes of one part") };
         patches.list(depth.start, depth.len(), part, space)
+    }
+
+    fn rows_there(&self, lanes: Range<usize>, depth: Range<usize>) -> Vec<&[E]> {
+        let patches = self.0;
+        let parts = patches.parts(&lanes);
+        let positions = patches.positions(depth.start).take(depth.len());
+        positions.filter_map(|position| patches.stored(position, parts.first()?)).collect()
     }
 }
