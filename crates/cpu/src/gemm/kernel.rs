@@ -3,6 +3,7 @@
 use super::pack::RUN;
 use super::{GemmElement, MOST_LANES};
 use crate::vectors::InstructionSet;
+use std::ops::Range;
 
 /// Most rows of a micro-tile of C.
 const MOST_ROWS: usize = 32;
@@ -228,24 +229,24 @@ impl<E: GemmElement> Kernel<E> {
         self.in_place.as_ref().filter(|_| self.operands == Operands::AsTheyAre)
     }
 
-    /// Multiplies blocks of both sides where they lie into the rows of C: `columns` of them, a multiple of nr, from the
-    /// first on. `ahead` is what will be read next.
+    /// Multiplies blocks of both sides where they lie into some columns of the rows of C, a multiple of nr. `ahead` is what will be read next.
     pub(super) fn block_of_rows(
         &self,
         a: Rows<'_, E>,
         b: Rows<'_, E>,
         ahead: &[&[E]],
         c: &mut [&mut [E]],
-        columns: usize,
+        columns: Range<usize>,
         accumulate: bool,
     ) {
         let tile = self.in_place().expect("rows are for who reads them").rows;
-        let tiles = c.len().div_ceil(self.mr) * columns.div_ceil(self.nr);
+        let tiles = c.len().div_ceil(self.mr) * columns.len().div_ceil(self.nr);
         let mut ahead = ahead.chunks(ahead.len().div_ceil(tiles).max(1));
-        for first in (0..columns).step_by(self.nr) {
+        for first in columns.clone().step_by(self.nr) {
+            let b = b.skip(first - columns.start);
             for (number, c) in c.chunks_mut(self.mr).enumerate() {
                 let ahead = ahead.next().unwrap_or_default();
-                tile(a.skip(number * self.mr), b.skip(first), ahead, c, first, accumulate);
+                tile(a.skip(number * self.mr), b, ahead, c, first, accumulate);
             }
         }
     }
