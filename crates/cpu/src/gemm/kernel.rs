@@ -28,8 +28,7 @@ pub(super) type TileOfLanes<E> = fn(&[&[E]], &[&[E]], &[E], &[E], &mut [&mut [E]
 
 /// A [`MicroTile`] that reads A and B where they lie: at each k a slice of either, and the place in it where the tile's
 /// lanes begin. Then come rows to be asked for meanwhile, and the rest as there. Panics if a slice ends before them.
-pub(super) type TileOfRows<E> =
-    fn(Rows<'_, E>, Rows<'_, E>, &[&[E]], &mut [&mut [E]], usize, bool);
+pub(super) type TileOfRows<E> = fn(Rows<'_, E>, Rows<'_, E>, &[&[E]], &mut [&mut [E]], usize, bool);
 
 /// Lanes of an operand where they lie: at each k a slice that has them from a place on.
 #[derive(Clone, Copy)]
@@ -189,7 +188,9 @@ impl<E: GemmElement> Kernel<E> {
                         continue;
                     }
                     let ahead = match next {
-                        Some(next) if !asks_for_a => next.get(number * share..),
+                        Some(next) if !asks_for_a => {
+                            next.get(number * share..next.len().min((number + 1) * share))
+                        }
                         _ => None,
                     };
                     let multiply = |c: &mut [&mut [E]], first: usize, accumulate: bool| match a {

@@ -129,12 +129,15 @@ macro_rules! micro_kernel {
                     ask_for::<_MM_HINT_T0>(&row[first..], 0);
                     ask_for::<_MM_HINT_T0>(&row[first..], 1);
                 }
+                let lines = ahead.len() / ($lanes * 64 / size_of::<$vector>());
                 let mut sums: [[$vector; 2]; ROWS] = [[$zero(); 2]; ROWS];
                 let (pairs, last) = b.as_chunks::<2>();
                 for (pair, b) in pairs.iter().enumerate() {
                     let [[b0, b1], [b2, b3]] = [load(&b[0]), load(&b[1])];
-                    ask_for::<_MM_HINT_T1>(ahead, 2 * pair);
-                    ask_for::<_MM_HINT_T1>(ahead, 2 * pair + 1);
+                    if 2 * pair < lines {
+                        ask_for::<_MM_HINT_T1>(ahead, 2 * pair);
+                        ask_for::<_MM_HINT_T1>(ahead, 2 * pair + 1);
+                    }
                     // Eight steps to a cache line of f32: two of the rows at each, and of each row every line once.
                     for lane in [pair % 8, pair % 8 + 8] {
                         if let Some(lane) = further.get(lane) {
@@ -227,13 +230,16 @@ macro_rules! micro_kernel {
                     ask_for::<_MM_HINT_T0>(&row[first..], 0);
                     ask_for::<_MM_HINT_T0>(&row[first..], 1);
                 }
+                let lines = ahead.len() / ($lanes * 64 / size_of::<$vector>());
                 let mut sums: [[$vector; 2]; ROWS] = [[$zero(); 2]; ROWS];
                 if RUNS {
                     let a: &[[$element; RUN]; ROWS] =
                         a.as_chunks().0.first_chunk().expect("a run for each row");
                     for (k, b) in b.iter().enumerate() {
                         let [b0, b1] = load(b);
-                        ask_for::<_MM_HINT_T1>(ahead, k);
+                        if k < lines {
+                            ask_for::<_MM_HINT_T1>(ahead, k);
+                        }
                         for i in 0..ROWS {
                             let a = $broadcast(a[i][k]);
                             sums[i][0] = $multiply_add(a, b0, sums[i][0]);
@@ -245,7 +251,9 @@ macro_rules! micro_kernel {
                     assert!(a.len() == depth && a_rest.is_empty());
                     for (k, (a, b)) in a.iter().zip(b).enumerate() {
                         let [b0, b1] = load(b);
-                        ask_for::<_MM_HINT_T1>(ahead, k);
+                        if k < lines {
+                            ask_for::<_MM_HINT_T1>(ahead, k);
+                        }
                         for i in 0..ROWS {
                             let a = $broadcast(a[i]);
                             sums[i][0] = $multiply_add(a, b0, sums[i][0]);

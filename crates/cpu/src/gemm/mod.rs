@@ -62,10 +62,11 @@ use rayon::prelude::*;
 pub(crate) use element::{GemmElement, Products};
 pub(crate) use kernel::{Kernel, Packed, SideA};
 use kernel::{Operands, PANELS_IN_L2, Rows};
-pub(crate) use pack::{
-    Layout, Matrix, NEAR_LANES, NEAR_ROWS, Operand, RUN, deal_rows, deal_some_rows, deal_stored_rows, interleave,
-};
 use pack::panels_to_runs;
+pub(crate) use pack::{
+    Layout, Matrix, NEAR_LANES, NEAR_ROWS, Operand, RUN, deal_rows, deal_some_rows,
+    deal_stored_rows, interleave,
+};
 pub(crate) use scratch::with as with_scratch;
 
 /// The instruction set of the micro-kernels on this machine: `avx512`, `avx2` or `portable`.
@@ -97,6 +98,9 @@ const TILES: usize = 16;
 
 /// With fewer tiles than this, blocks of k run in parallel as well.
 const TOO_FEW_TILES: usize = 8;
+
+/// Elements of a side from which on it lies further away than L2, a thread's share of which it is.
+const LARGE_SIDE: usize = 1 << 18;
 
 /// A k beside which copying C once costs nothing.
 const LONG: usize = 16 * DEPTH_BLOCK;
@@ -199,7 +203,7 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
         let (shared, tile_rows, tile_columns) = if m < n {
             // A tile's columns of B, times DEPTH_BLOCK, stay in L2; where they are read they are
             // some cache lines wide.
-            (Side::A, m, n.div_ceil(TILES).next_multiple_of(nr).clamp(8 * nr, 16 * nr))
+            (Side::A, m, n.div_ceil(TILES).next_multiple_of(nr).clamp(4 * nr, 8 * nr))
         } else {
             // At least two panels, so that a panel of B is fetched into L1 for some work.
             (Side::B, m.div_ceil(TILES).next_multiple_of(mr).clamp(2 * mr, PANELS_IN_L2 * mr), n)
@@ -210,15 +214,15 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
 
     fn run(&self, c: &mut [&mut [E]]) {
         let blocks = self.k.div_ceil(DEPTH_BLOCK);
-        let tiles = match self.in_place() {
-            Some((_, tiles)) => tiles.len(),
-            None => self.m.div_ceil(self.tile_rows) * self.n.div_ceil(self.tile_columns),
+        let (tiles, enough) = match self.in_place() {
+            Some((_, tiles)) => (tiles.len(), TOO_FEW_TILES.min(2 * rayon::current_num_threads())),
+            None => {
+                let tiles = self.m.div_ceil(self.tile_rows) * self.n.div_ceil(self.tile_columns);
+                (tiles, TOO_FEW_TILES)
+            }
         };
         let partials = (PARTIAL_ELEMENTS / (self.m * self.n)).min(blocks);
-        if self.parallel
-            && tiles < TOO_FEW_TILES.min(2 * rayon::current_num_threads())
-            && partials > 1
-        {
+        if self.parallel && tiles < enough && partials > 1 {
             self.run_split(partials, c);
         } else {
             self.walk(0..self.k, c);
@@ -364,8 +368,8 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
     ) {
         let operands = self.kernel.operands;
         let parts = operand.parts(lanes.clone()).filter(|parts| {
-            operands == Operands::Pairs &&
-            parts[..parts.len() - 1].iter().all(|part| part.len().is_multiple_of(width))
+            operands == Operands::Pairs
+                && parts[..parts.len() - 1].iter().all(|part| part.len().is_multiple_of(width))
         });
         let Some(parts) = parts else {
             operand.pack(lanes, depth.clone(), panels, width);
@@ -467,8 +471,8 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
                 };
                 let mut spaces = &mut space_a[..];
                 let rows_of = |part: &Range<usize>| {
-                    let (space, rest) = std::mem::take(&mut spaces)
-                        .split_at_mut(part.len() * DEPTH_BLOCK);
+                    let (space, rest) =
+                        std::mem::take(&mut spaces).split_at_mut(part.len() * DEPTH_BLOCK);
                     spaces = rest;
                     self.a.rows(part.clone(), block.clone(), space)
                 };
@@ -627,7 +631,8 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
                     Layout::Panels => SideA::Panels(a),
                     Layout::Runs => SideA::Runs(a),
                 };
-                let (depth, far_a) = (block.len(), self.shared == Side::A);
+                let far_a = self.shared == Side::A && self.m * self.k > LARGE_SIDE;
+                let depth = block.len();
                 let packed = Packed { depth, a, b, far_a, zeros, then: then(index) };
                 self.kernel.block(&packed, c, 0, accumulate);
             }

@@ -33,8 +33,8 @@
 use super::conv2d::Extents;
 use super::{Real, Run, fill_chunks};
 use crate::gemm::{
-    DEPTH_BLOCK, GemmElement, deal_stored_rows, Kernel, Layout, MOST_LANES, Matrix, NEAR_LANES, NEAR_ROWS, Operand,
-    RUN, deal_rows, gemm, gemm_rows, interleave, with_scratch,
+    DEPTH_BLOCK, GemmElement, Kernel, Layout, MOST_LANES, Matrix, NEAR_LANES, NEAR_ROWS, Operand,
+    RUN, deal_rows, deal_stored_rows, gemm, gemm_rows, interleave, with_scratch,
 };
 use crate::memory;
 use std::ops::Range;
