@@ -545,6 +545,16 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
         });
     }
 
+    /// Cuts a side into tiles of whole micro-tiles, alike but for one of these and as many for each thread.
+    fn cut(&self, side: Side, tile: usize) -> Vec<Range<usize>> {
+        let (lanes, width) = (self.lanes(side), self.width(side));
+        let threads = if self.parallel { rayon::current_num_threads() } else { 1 };
+        let panels = lanes.div_ceil(width);
+        let tiles = lanes.div_ceil(tile).next_multiple_of(threads).min(panels);
+        let start = |tile: usize| lanes.min(tile * panels / tiles * width);
+        (0..tiles).map(|tile| start(tile)..start(tile + 1)).collect()
+    }
+
     /// Runs over the tiles of C, each over all blocks of `depth`.
     fn multiply_tiles(
         &self,
@@ -556,24 +566,34 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
     ) {
         match self.shared {
             Side::B => {
-                for_each_chunk(self.parallel, c, self.tile_rows, |tile, rows| {
-                    let first = tile * self.tile_rows;
-                    let lanes = first..first + rows.len();
-                    self.tile(lanes, depth.clone(), size, packed, accumulate, rows);
+                let lanes = self.cut(Side::A, self.tile_rows);
+                let mut rest = c;
+                let rows = lanes.iter().map(|lanes| {
+                    let rows;
+                    (rows, rest) = std::mem::take(&mut rest).split_at_mut(lanes.len());
+                    rows
+                });
+                let mut tiles = memory::list(rows);
+                for_each_chunk(self.parallel, &mut tiles, 1, |tile, rows| {
+                    let lanes = lanes[tile].clone();
+                    self.tile(lanes, depth.clone(), size, packed, accumulate, rows[0]);
                 });
             }
             Side::A => {
+                let lanes = self.cut(Side::B, self.tile_columns);
                 let mut tiles: Vec<Vec<&mut [E]>> =
-                    (0..self.n.div_ceil(self.tile_columns)).map(|_| memory::room(self.m)).collect();
+                    lanes.iter().map(|_| memory::room(self.m)).collect();
                 for row in c.iter_mut() {
-                    let parts = row.chunks_mut(self.tile_columns);
-                    tiles.iter_mut().zip(parts).for_each(|(tile, part)| tile.push(part));
+                    let mut rest = &mut **row;
+                    for (tile, lanes) in tiles.iter_mut().zip(&lanes) {
+                        let part;
+                        (part, rest) = rest.split_at_mut(lanes.len());
+                        tile.push(part);
+                    }
                 }
                 for_each_chunk(self.parallel, &mut tiles, 1, |tile, rows| {
-                    let rows = &mut rows[0];
-                    let first = tile * self.tile_columns;
-                    let lanes = first..first + rows[0].len();
-                    self.tile(lanes, depth.clone(), size, packed, accumulate, rows);
+                    let lanes = lanes[tile].clone();
+                    self.tile(lanes, depth.clone(), size, packed, accumulate, &mut rows[0]);
                 });
             }
         }
