@@ -266,3 +266,27 @@ fn permutations_move_every_element() {
         }
     }
 }
+
+/// Few rows, so that taps outside the image are left out; channels whose neighbours lie near and far; outputs that fill
+/// panels and that do not.
+#[test]
+fn taps_outside_the_image_are_left_out() {
+    for (channels, outputs) in [(3, 64), (24, 32), (64, 48), (160, 32), (256, 64), (288, 20)] {
+        for (image, kernel, window) in [
+            ([8, 8], [4, 4], Window::new(2, 1)),
+            ([4, 6], [3, 3], Window::new(1, 1)),
+            ([5, 3], [5, 5], window([2, 1], [2, 1, 2, 3], [1, 1], 1)),
+            ([2, 2], [4, 4], Window::new(2, 2)),
+        ] {
+            let case = Case { batch: 5, image, channels, outputs, kernel, window };
+            assert!(case.check(DType::F64) && case.check(DType::F32));
+            // A batch's parts have the bits of the whole, in whatever order positions are gone through.
+            let whole = case.run(DType::F32, &belamy_cpu::direct()).unwrap();
+            let part = Case { batch: 2, ..case }.run(DType::F32, &belamy_cpu::direct()).unwrap();
+            for (whole, part) in whole.iter().zip(&part).take(2) {
+                let (whole, part) = (whole.to_f64().unwrap(), part.to_f64().unwrap());
+                assert!(whole[..part.len()] == part[..], "{case:?}");
+            }
+        }
+    }
+}

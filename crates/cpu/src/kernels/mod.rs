@@ -15,6 +15,7 @@ mod matmul;
 mod norm;
 mod optimizer;
 mod pad;
+mod patches;
 mod pointwise;
 mod pool2d;
 mod random;
