@@ -11,6 +11,7 @@
 //! sides would be read once more. Sums are the same, bit for bit: what is left out adds zeros.
 
 use super::kernel::Rows;
+use super::pack::NEAR_ROWS;
 use super::{DEPTH_BLOCK, GemmElement, Multiply, Operand, block_range, for_each_chunk, scratch};
 use crate::memory;
 use std::ops::Range;
@@ -27,10 +28,12 @@ impl<E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'_, E, A, B> {
     /// Where neither side has to be packed: the parts of A, and those of B, cut and put together into what are tiles of C.
     pub(super) fn in_place(&self) -> Option<Cut> {
         self.kernel.in_place()?;
-        if !self.a.is_near() || !self.b.is_near() {
+        let nr = self.kernel.nr;
+        let most = NEAR_ROWS * nr * size_of::<E>();
+        if self.a.distance() > most || self.b.distance() > most {
             return None;
         }
-        let (nr, parts) = (self.kernel.nr, self.b.parts(0..self.n)?);
+        let parts = self.b.parts(0..self.n)?;
         if !parts.iter().all(|part| part.len().is_multiple_of(nr)) {
             return None;
         }
@@ -100,7 +103,7 @@ impl<E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'_, E, A, B> {
                     spaces = rest;
                     self.a.rows(part.clone(), block.clone(), space)
                 };
-                let all_a: Vec<Vec<&[E]>> = parts.iter().map(rows_of).collect();
+                let all_a: Vec<List<'_, E>> = parts.iter().map(rows_of).collect();
                 let mut first = 0;
                 for piece in pieces {
                     let b = self.b.rows(piece.clone(), block.clone(), space_b);
@@ -111,13 +114,7 @@ impl<E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'_, E, A, B> {
                         }
                     }
                     for (part, a) in parts.iter().zip(&all_a) {
-                        // Where either is zeros, as around an image, there is nothing to add.
-                        let is_zeros = |(a, b): (&&[E], &&[E])| E::are_zeros(a) || E::are_zeros(b);
-                        let kept: Option<(Vec<&[E]>, Vec<&[E]>)> = a
-                            .iter()
-                            .zip(&b)
-                            .any(is_zeros)
-                            .then(|| a.iter().zip(&b).filter(|pair| !is_zeros(*pair)).unzip());
+                        let kept = without_zeros(a, &b);
                         let (a, b) = kept.as_ref().map_or((a, &b), |(a, b)| (a, b));
                         let (a, b) = (Rows::new(a, part.len()), Rows::new(b, piece.len()));
                         let columns = first..first + piece.len();
@@ -130,4 +127,18 @@ impl<E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'_, E, A, B> {
             }
         });
     }
+}
+
+/// A slice for each k.
+type List<'a, E> = Vec<&'a [E]>;
+
+/// Rows of both sides without those of which either is zeros, as around an image: there is nothing to add. Nothing if there
+/// are none.
+fn without_zeros<'a, 'b, E: GemmElement>(
+    a: &List<'a, E>,
+    b: &List<'b, E>,
+) -> Option<(List<'a, E>, List<'b, E>)> {
+    let is_zeros = |(a, b): (&&[E], &&[E])| E::are_zeros(a) || E::are_zeros(b);
+    let there = || a.iter().zip(b).filter(|pair| !is_zeros(*pair));
+    a.iter().zip(b).any(is_zeros).then(|| there().unzip())
 }

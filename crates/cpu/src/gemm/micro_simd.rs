@@ -198,9 +198,10 @@ macro_rules! micro_kernel {
                         ask_for::<_MM_HINT_T1>(row, k / 2 % 16);
                     }
                     let ahead = (k + AHEAD).min(b_rows.len() - 1);
-                    // SAFETY: it is the number of a row.
-                    let (a_ahead, b_ahead) =
-                        unsafe { (a_rows.get_unchecked(ahead), b_rows.get_unchecked(ahead)) };
+                    // SAFETY: it is the number of a row, of which both have as many.
+                    let a_ahead = unsafe { a_rows.get_unchecked(ahead) };
+                    // SAFETY: as above.
+                    let b_ahead = unsafe { b_rows.get_unchecked(ahead) };
                     ask_for_element::<_MM_HINT_T0>(a_ahead, a.first());
                     ask_for_element::<_MM_HINT_T0>(b_ahead, b.first());
                     ask_for_element::<_MM_HINT_T0>(b_ahead, b.first() + NR / 2);

@@ -32,7 +32,7 @@
 //! multiply that never writes its matrix of patches.
 //!
 //! Packing costs a pass over memory, and a processor that looks some hundred instructions ahead hides that lanes lie apart.
-//! So what lies near enough ([`NEAR_LANES`], [`NEAR_ROWS`]) is not packed: the lanes of A that are contiguous along k, in
+//! So what lies near enough ([`NEAR_LANES`]) is not packed: the lanes of A that are contiguous along k, in
 //! the scheme above, and both sides where lanes lie side by side at each k ([`in_place`]). No bit depends on it. (Zen 5, a
 //! step of DCGAN-64 by direct kernels: 412 to 377 ms.)
 
@@ -70,8 +70,8 @@ pub(crate) use kernel::{Kernel, Packed, SideA};
 use kernel::{Operands, PANELS_IN_L2};
 use pack::panels_to_runs;
 pub(crate) use pack::{
-    Layout, Matrix, NEAR_LANES, NEAR_ROWS, Operand, RUN, deal_rows, deal_some_rows,
-    deal_stored_rows, interleave,
+    Layout, Matrix, NEAR_LANES, Operand, RUN, deal_rows, deal_some_rows, deal_stored_rows,
+    interleave,
 };
 pub(crate) use scratch::with as with_scratch;
 
@@ -530,7 +530,7 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
                 let zeros = &zeros[..];
                 if self.shared == Side::B
                     && self.kernel.in_place().is_some()
-                    && self.a.is_near()
+                    && self.a.distance() <= NEAR_LANES
                     && let Some(lanes) = self.a.lanes_in_place(lanes.clone(), block.clone(), own)
                 {
                     let (a, depth) = (SideA::Lanes(&lanes), block.len());

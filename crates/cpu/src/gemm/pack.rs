@@ -53,9 +53,9 @@ pub(crate) trait Operand<E: GemmElement>: Sync {
         None
     }
 
-    /// Whether neighbouring lanes, or rows, lie so near that micro-kernels read them in place faster than packed.
-    fn is_near(&self) -> bool {
-        false
+    /// Bytes between neighbouring lanes, or rows, where they can be read in place.
+    fn distance(&self) -> usize {
+        usize::MAX
     }
 
     /// The `lanes` in parts whose elements lie side by side at each k, if there are such: what [`Operand::rows`] takes.
@@ -90,8 +90,10 @@ pub(crate) trait Operand<E: GemmElement>: Sync {
 /// stride 2, 1 KiB, won by it, and one of 256 channels lost a tenth.
 pub(crate) const NEAR_LANES: usize = 1024;
 
-/// As [`NEAR_LANES`], of neighbouring k: both sides would have to be packed.
-pub(crate) const NEAR_ROWS: usize = 2048;
+/// As [`NEAR_LANES`], of neighbouring k, in rows of a panel of B, as long as those are: both sides would have to be packed
+/// otherwise, and of a short row more of a cache line is left unread. (2 KiB on AVX-512, where it won a twentieth; 1 KiB on
+/// AVX2, where 2 lost a twelfth.)
+pub(super) const NEAR_ROWS: usize = 16;
 
 /// A stored matrix.
 pub(crate) struct Matrix<'a, E> {
@@ -149,9 +151,8 @@ impl<E: GemmElement> Operand<E> for Matrix<'_, E> {
         self.lanes_are_rows.then(|| lanes.map(lane).collect())
     }
 
-    fn is_near(&self) -> bool {
-        let most = if self.lanes_are_rows { NEAR_LANES } else { NEAR_ROWS };
-        self.row_stride * size_of::<E>() <= most
+    fn distance(&self) -> usize {
+        self.row_stride * size_of::<E>()
     }
 
     fn parts(&self, lanes: Range<usize>) -> Option<Vec<Range<usize>>> {

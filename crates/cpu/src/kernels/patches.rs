@@ -13,7 +13,7 @@
 //! such rows. (Of a 4 × 4 convolution by stride 2 from 8 × 8 to 4 × 4 a quarter of all products is with zeros.)
 
 use crate::gemm::{
-    DEPTH_BLOCK, GemmElement, Layout, MOST_LANES, NEAR_LANES, NEAR_ROWS, Operand, RUN, deal_rows,
+    DEPTH_BLOCK, GemmElement, Layout, MOST_LANES, NEAR_LANES, Operand, RUN, deal_rows,
     deal_stored_rows, interleave, with_scratch,
 };
 use crate::memory;
@@ -381,8 +381,8 @@ impl<E: GemmElement> Operand<E> for Windows<'_, '_, E> {
         Layout::Runs
     }
 
-    fn is_near(&self) -> bool {
-        self.0.distance() <= NEAR_LANES
+    fn distance(&self) -> usize {
+        self.0.distance()
     }
 
     fn are_zeros(&self, lanes: Range<usize>, depth: Range<usize>) -> bool {
@@ -457,8 +457,8 @@ impl<E: GemmElement> Operand<E> for Taps<'_, '_, E> {
         });
     }
 
-    fn is_near(&self) -> bool {
-        self.0.distance() <= NEAR_ROWS
+    fn distance(&self) -> usize {
+        self.0.distance()
     }
 
     fn parts(&self, lanes: Range<usize>) -> Option<Vec<Range<usize>>> {
