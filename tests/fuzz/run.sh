@@ -60,7 +60,8 @@ one() {
     idx | png | jpeg | showers | weights | checkpoint | plan) longest=1024 ;;
   esac
   # Inputs are taken from the corpus evenly, and are not replaced by smaller ones that reach the same: what libFuzzer
-  # does for either after every execution takes a quarter of the time of short readers, and finds no more in an hour.
+  # does for either after every execution takes a quarter of the time of short readers. (weights and checkpoint, 15
+  # seconds each from one corpus: 1.40 and 1.30 times as many executions, and 3.7 and 1.4 % more features in all.)
   local even="-entropic=0 -reduce_inputs=0"
   # By the clock, or by the number of executions.
   local end=-max_total_time=$seconds
