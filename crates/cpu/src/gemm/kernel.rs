@@ -230,7 +230,8 @@ impl<E: GemmElement> Kernel<E> {
         self.in_place.as_ref().filter(|_| self.operands == Operands::AsTheyAre)
     }
 
-    /// Multiplies blocks of both sides where they lie into some columns of the rows of C, a multiple of nr. `ahead` is what will be read next.
+    /// Multiplies blocks of both sides where they lie into some columns of the rows of C, a multiple of nr. `ahead` is what
+    /// will be read next.
     pub(super) fn block_of_rows(
         &self,
         a: Rows<'_, E>,
