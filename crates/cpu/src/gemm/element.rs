@@ -99,7 +99,10 @@ fn bf16_kernel() -> &'static Kernel<f32> {
 }
 
 macro_rules! implement {
-    ($element:ident, $bf16_kernel:expr, $round_packed:expr, $pair_lane:expr, $deal_pairs:expr, $transpose:expr) => {
+    (
+        $element:ident, $bf16_kernel:expr, $round_packed:expr, $pair_lane:expr, $deal_pairs:expr,
+        $transpose:expr
+    ) => {
         impl GemmElement for $element {
             fn round_packed(
                 operands: Operands,

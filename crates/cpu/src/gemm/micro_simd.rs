@@ -104,7 +104,9 @@ macro_rules! micro_kernel {
                 match c.len() {
                     $(
                         // SAFETY: as in `dispatch`.
-                        $rows => unsafe { tile_of_rows::<$rows>(a, b, further, c, first, accumulate) },
+                        $rows => unsafe {
+                            tile_of_rows::<$rows>(a, b, further, c, first, accumulate)
+                        },
                     )*
                     rows => unreachable!("a micro-tile of {rows} rows"),
                 }
@@ -168,6 +170,7 @@ macro_rules! micro_kernel {
                 finish!(sums, c, first, accumulate, $add);
             }
 
+            /// The rows of both sides are asked for some k before they are multiplied, and `further` meanwhile.
             #[target_feature(enable = $features)]
             fn tile_of_rows<const ROWS: usize>(
                 a: Rows<'_, $element>,
@@ -187,7 +190,8 @@ macro_rules! micro_kernel {
                 }
                 let mut sums: [[$vector; 2]; ROWS] = [[$zero(); 2]; ROWS];
                 for (k, (a_row, b_row)) in a_rows.iter().zip(b_rows).enumerate() {
-                    let (a_row, b_row) = (a_row.as_ptr().wrapping_add(a.first()), b_row.as_ptr().wrapping_add(b.first()));
+                    let a_row = a_row.as_ptr().wrapping_add(a.first());
+                    let b_row = b_row.as_ptr().wrapping_add(b.first());
                     // SAFETY: `Rows` answers for its lanes in each slice, here at least ROWS and NR.
                     let (a_row, b_row) = unsafe {
                         (&*a_row.cast::<[$element; ROWS]>(), &*b_row.cast::<[$element; NR]>())
