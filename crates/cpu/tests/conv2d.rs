@@ -54,11 +54,16 @@ impl Case {
     /// the square root of k; 10 for the worst of all elements, and ten times that where Winograd's filtering may be taken:
     /// in the norm it loses ten times as much, which its own tests hold to 5e-6.
     fn check(&self, dtype: DType) -> bool {
-        let Some(want) = self.run(dtype, &belamy_cpu::poisoned(false)) else { return false };
-        let got = self.run(dtype, &belamy_cpu::poisoned(true)).unwrap();
-        let epsilon = if dtype == DType::F32 { f64::from(f32::EPSILON) } else { f64::EPSILON };
         let is_wide = self.channels.min(self.outputs) >= 32;
         let factor = if dtype == DType::F32 && is_wide { 100.0 } else { 10.0 };
+        self.check_on(&belamy_cpu::poisoned(true), dtype, factor)
+    }
+
+    /// [`Case::check`] of a device, by a factor for the worst of all elements.
+    fn check_on(&self, device: &Device, dtype: DType, factor: f64) -> bool {
+        let Some(want) = self.run(dtype, &belamy_cpu::poisoned(false)) else { return false };
+        let got = self.run(dtype, device).unwrap();
+        let epsilon = if dtype == DType::F32 { f64::from(f32::EPSILON) } else { f64::EPSILON };
         let taps = self.kernel[0] * self.kernel[1];
         let pixels = self.batch * self.image[0] * self.image[1];
         let terms = [taps * self.channels, taps * self.outputs, pixels];
@@ -280,6 +285,7 @@ fn taps_outside_the_image_are_left_out() {
         ] {
             let case = Case { batch: 5, image, channels, outputs, kernel, window };
             assert!(case.check(DType::F64) && case.check(DType::F32));
+            assert!(case.check_on(&belamy_cpu::direct(), DType::F32, 10.0));
             // A batch's parts have the bits of the whole, in whatever order positions are gone through.
             let whole = case.run(DType::F32, &belamy_cpu::direct()).unwrap();
             let part = Case { batch: 2, ..case }.run(DType::F32, &belamy_cpu::direct()).unwrap();

@@ -2,8 +2,8 @@
 
 use super::GemmElement;
 use super::kernel::Operands;
-use super::pack::{Layout, RUN};
-use crate::vectors::{prefetch, vectorised};
+use super::pack::{Layout, RUN, ask_for_row};
+use crate::vectors::vectorised;
 
 /// The bf16 that is nearest to a number; NaN stays NaN.
 #[inline(always)]
@@ -123,13 +123,9 @@ fn pair_two_rows(earlier: &[f32], later: &[f32], to: &mut [f32]) {
 
 /// Row 2k and row 2k + 1 of `lanes` as row k of their panels, as [`round_packed`] leaves what was dealt.
 pub(super) fn deal_pairs(rows: &[&[f32]], lanes: usize, width: usize, panels: &mut [f32]) {
-    /// Rows between those that are asked for and those that are paired.
-    const AHEAD: usize = 6;
     let (depth, none) = (rows.len(), &<f32 as GemmElement>::ZEROS[..]);
     for k in 0..depth.div_ceil(2) {
-        for ahead in rows.iter().skip(2 * k + AHEAD).take(2) {
-            (0..lanes).step_by(16).for_each(|at| prefetch(ahead, at));
-        }
+        (2 * k..2 * k + 2).for_each(|d| ask_for_row(rows, d, lanes));
         let (earlier, later) = (rows[2 * k], rows.get(2 * k + 1).copied().unwrap_or(none));
         for (index, panel) in panels.chunks_exact_mut(depth * width).enumerate() {
             let first = index * width;
@@ -191,6 +187,37 @@ mod tests {
                 for lane in 0..2 * width {
                     let at = (lane / width * depth + k) * width + lane % width;
                     assert_eq!(halves(panels[at]), want(2 * k, lane), "panel of {depth} at {k}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pairs_from_where_numbers_lie_are_those_of_packed_ones() {
+        let number = |k: usize, lane: usize| ((k * 37 + lane * 101) % 1009) as f32 / 64.0 - 7.9;
+        let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        for depth in [1, 2, 31, 32, 33, 100, 256] {
+            let lane: Vec<f32> = (0..depth).map(|k| number(k, 3)).collect();
+            let mut packed = vec![f32::NAN; RUN];
+            packed[..depth].copy_from_slice(&lane);
+            round_packed(Operands::Pairs, Layout::Runs, depth, 1, &mut packed);
+            let mut run = vec![f32::NAN; RUN];
+            pair_lane(&lane, &mut run);
+            let used = depth.div_ceil(2);
+            assert_eq!(bits(&run[..used]), bits(&packed[..used]), "a lane of {depth}");
+            for (lanes, width) in [(1, 12), (12, 12), (40, 12), (32, 32), (100, 32)] {
+                let rows: Vec<Vec<f32>> =
+                    (0..depth).map(|k| (0..lanes).map(|lane| number(k, lane)).collect()).collect();
+                let rows: Vec<&[f32]> = rows.iter().map(|row| &row[..]).collect();
+                let size = lanes.next_multiple_of(width) * depth;
+                let [mut packed, mut dealt] = [0, 1].map(|_| vec![f32::NAN; size]);
+                crate::gemm::deal_rows(depth, lanes, width, &mut packed, |d, _| Some(rows[d]));
+                round_packed(Operands::Pairs, Layout::Panels, depth, width, &mut packed);
+                deal_pairs(&rows, lanes, width, &mut dealt);
+                for (packed, dealt) in packed.chunks(depth * width).zip(dealt.chunks(depth * width))
+                {
+                    let used = used * width;
+                    assert_eq!(bits(&dealt[..used]), bits(&packed[..used]), "{lanes} of {depth}");
                 }
             }
         }

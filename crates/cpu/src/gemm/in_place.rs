@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A list costs a few nanoseconds a row; writing a panel would cost as much for each cache line of each row, and both
-//! sides would be read once more. Sums are the same, bit for bit: what is left out adds zeros.
+//! sides would be read once more. Sums are taken in the same order; what is left out would have added zeros to them.
 
 use super::kernel::Rows;
 use super::pack::NEAR_ROWS;

@@ -127,23 +127,20 @@ macro_rules! micro_kernel {
                 assert!(b.len() <= DEPTH_BLOCK && b_rest.is_empty());
                 let depth = b.len();
                 let a: [*const $element; ROWS] = std::array::from_fn(|i| a[i][..depth].as_ptr());
-                for row in c.iter() {
-                    ask_for::<_MM_HINT_T0>(&row[first..], 0);
-                    ask_for::<_MM_HINT_T0>(&row[first..], 1);
-                }
-                let lines = ahead.len() / ($lanes * 64 / size_of::<$vector>());
+                ask_for_tile(c, first);
+                let lines = ahead.len() / LINE;
                 let mut sums: [[$vector; 2]; ROWS] = [[$zero(); 2]; ROWS];
                 let (pairs, last) = b.as_chunks::<2>();
                 for (pair, b) in pairs.iter().enumerate() {
                     let [[b0, b1], [b2, b3]] = [load(&b[0]), load(&b[1])];
                     if 2 * pair < lines {
-                        ask_for::<_MM_HINT_T1>(ahead, 2 * pair);
-                        ask_for::<_MM_HINT_T1>(ahead, 2 * pair + 1);
+                        ask_for::<_MM_HINT_T1>(ahead, 2 * pair * LINE);
+                        ask_for::<_MM_HINT_T1>(ahead, (2 * pair + 1) * LINE);
                     }
                     // Eight steps to a cache line of f32: two of the rows at each, and of each row every line once.
                     for lane in [pair % 8, pair % 8 + 8] {
                         if let Some(lane) = further.get(lane) {
-                            ask_for::<_MM_HINT_T0>(lane, pair / 8);
+                            ask_for::<_MM_HINT_T0>(lane, pair / 8 * LINE);
                         }
                     }
                     for i in 0..ROWS {
@@ -184,10 +181,7 @@ macro_rules! micro_kernel {
                 const AHEAD: usize = 12;
                 let (a_rows, b_rows) = (a.rows(), b.rows());
                 assert!(a_rows.len() == b_rows.len() && a.lanes() >= ROWS && b.lanes() >= NR);
-                for row in c.iter() {
-                    ask_for::<_MM_HINT_T0>(&row[first..], 0);
-                    ask_for::<_MM_HINT_T0>(&row[first..], 1);
-                }
+                ask_for_tile(c, first);
                 let mut sums: [[$vector; 2]; ROWS] = [[$zero(); 2]; ROWS];
                 for (k, (a_row, b_row)) in a_rows.iter().zip(b_rows).enumerate() {
                     let a_row = a_row.as_ptr().wrapping_add(a.first());
@@ -199,16 +193,16 @@ macro_rules! micro_kernel {
                     let [b0, b1] = load(b_row);
                     // A line at every other k: sixteen, 1 KiB, of each row.
                     if k % 2 == 0 && let Some(row) = further.get(k / 32) {
-                        ask_for::<_MM_HINT_T1>(row, k / 2 % 16);
+                        ask_for::<_MM_HINT_T1>(row, k / 2 % 16 * LINE);
                     }
                     let ahead = (k + AHEAD).min(b_rows.len() - 1);
                     // SAFETY: it is the number of a row, of which both have as many.
                     let a_ahead = unsafe { a_rows.get_unchecked(ahead) };
                     // SAFETY: as above.
                     let b_ahead = unsafe { b_rows.get_unchecked(ahead) };
-                    ask_for_element::<_MM_HINT_T0>(a_ahead, a.first());
-                    ask_for_element::<_MM_HINT_T0>(b_ahead, b.first());
-                    ask_for_element::<_MM_HINT_T0>(b_ahead, b.first() + NR / 2);
+                    ask_for::<_MM_HINT_T0>(a_ahead, a.first());
+                    ask_for::<_MM_HINT_T0>(b_ahead, b.first());
+                    ask_for::<_MM_HINT_T0>(b_ahead, b.first() + NR / 2);
                     for i in 0..ROWS {
                         let a = $broadcast(a_row[i]);
                         sums[i][0] = $multiply_add(a, b0, sums[i][0]);
@@ -231,11 +225,8 @@ macro_rules! micro_kernel {
                 assert!(b.len() <= DEPTH_BLOCK && b_rest.is_empty());
                 let depth = b.len();
                 let b = &b[..depth.div_ceil(Operands::$operands.in_one())];
-                for row in c.iter() {
-                    ask_for::<_MM_HINT_T0>(&row[first..], 0);
-                    ask_for::<_MM_HINT_T0>(&row[first..], 1);
-                }
-                let lines = ahead.len() / ($lanes * 64 / size_of::<$vector>());
+                ask_for_tile(c, first);
+                let lines = ahead.len() / LINE;
                 let mut sums: [[$vector; 2]; ROWS] = [[$zero(); 2]; ROWS];
                 if RUNS {
                     let a: &[[$element; RUN]; ROWS] =
@@ -243,7 +234,7 @@ macro_rules! micro_kernel {
                     for (k, b) in b.iter().enumerate() {
                         let [b0, b1] = load(b);
                         if k < lines {
-                            ask_for::<_MM_HINT_T1>(ahead, k);
+                            ask_for::<_MM_HINT_T1>(ahead, k * LINE);
                         }
                         for i in 0..ROWS {
                             let a = $broadcast(a[i][k]);
@@ -257,7 +248,7 @@ macro_rules! micro_kernel {
                     for (k, (a, b)) in a.iter().zip(b).enumerate() {
                         let [b0, b1] = load(b);
                         if k < lines {
-                            ask_for::<_MM_HINT_T1>(ahead, k);
+                            ask_for::<_MM_HINT_T1>(ahead, k * LINE);
                         }
                         for i in 0..ROWS {
                             let a = $broadcast(a[i]);
@@ -269,18 +260,23 @@ macro_rules! micro_kernel {
                 finish!(sums, c, first, accumulate, $add);
             }
 
-            /// Asks for a cache line from a place on, by its number.
+            /// Elements of a cache line.
+            const LINE: usize = 64 / size_of::<$element>();
+
+            /// Asks for the cache line of an element, which need not be there.
             #[inline(always)]
-            fn ask_for<const HINT: i32>(from: &[$element], line: usize) {
+            fn ask_for<const HINT: i32>(from: &[$element], at: usize) {
                 // SAFETY: a prefetch of any address changes nothing but caches.
-                unsafe { _mm_prefetch::<HINT>(from.as_ptr().cast::<i8>().wrapping_add(64 * line)) };
+                unsafe { _mm_prefetch::<HINT>(from.as_ptr().wrapping_add(at).cast::<i8>()) };
             }
 
-            /// Asks for the cache line of an element.
+            /// Asks for a tile of C.
             #[inline(always)]
-            fn ask_for_element<const HINT: i32>(from: &[$element], at: usize) {
-                // SAFETY: as in `ask_for`.
-                unsafe { _mm_prefetch::<HINT>(from.as_ptr().wrapping_add(at).cast::<i8>()) };
+            fn ask_for_tile(c: &[&mut [$element]], first: usize) {
+                for row in c {
+                    ask_for::<_MM_HINT_T0>(row, first);
+                    ask_for::<_MM_HINT_T0>(row, first + LINE);
+                }
             }
 
             #[inline]

@@ -244,6 +244,14 @@ fn deal_lanes<'a, E: GemmElement, const WIDTH: usize>(
     }
 }
 
+/// Asks for the row that is dealt some rows after the `d`-th.
+pub(super) fn ask_for_row<E>(rows: &[&[E]], d: usize, lanes: usize) {
+    const AHEAD: usize = 6;
+    if let Some(ahead) = rows.get(d + AHEAD) {
+        (0..lanes).step_by(64 / size_of::<E>()).for_each(|at| prefetch(ahead, at));
+    }
+}
+
 /// [`deal_rows`] of rows that are all there. What comes next is asked for meanwhile.
 pub(crate) fn deal_stored_rows<E: GemmElement>(
     rows: &[&[E]],
@@ -251,13 +259,8 @@ pub(crate) fn deal_stored_rows<E: GemmElement>(
     lane_width: usize,
     panels: &mut [E],
 ) {
-    /// Rows between the one that is asked for and the one that is dealt.
-    const AHEAD: usize = 6;
-    let line = 64 / size_of::<E>();
     deal_rows(rows.len(), lanes, lane_width, panels, |d, _| {
-        if let Some(ahead) = rows.get(d + AHEAD) {
-            (0..lanes).step_by(line).for_each(|at| prefetch(ahead, at));
-        }
+        ask_for_row(rows, d, lanes);
         Some(&rows[d][..lanes])
     });
 }

@@ -86,10 +86,6 @@ pub(super) fn conv2d<E: Real + GemmElement>(mut run: Run<'_>, e: &Extents) {
     let y = run.output::<E>();
     if e.groups == 1 {
         let weight = Matrix::lanes_by_depth(w, depth);
-        if e.o == 1 {
-            let rows = e.n * e.oh * e.ow;
-            return gemm(kernel, rows, e.o, depth, &Windows(&windows(e, x, 0)), &weight, y);
-        }
         let patches = windows(e, x, 0).leave_out();
         let mut rows = patches.ordered(y.chunks_exact_mut(e.o));
         return gemm_rows(kernel, depth, &Windows(&patches), &weight, &mut rows);
