@@ -11,7 +11,7 @@
 //! | `transpose` | squares of numbers, transposed in registers |
 //! | `vectors` | the processor's vector instructions; `BELAMY_ISA=avx2` or `portable` keeps to narrower ones, `avx512` off the matrix unit |
 //! | [`RowProgram`] | a small network's function of one row, without memory or threads of its own |
-//! | `gemm` | packed, register-blocked matrix multiplication for AVX-512, AVX2 and any other processor, in bf16 for AMX |
+//! | `gemm` | packed, register-blocked matrix multiplication for AVX-512, AVX2, AMX and any other processor |
 //!
 //! [`oracle`] runs the direct loops only: simple enough to be believed. [`cpu`] takes, by the rule stated in each
 //! kernel's file, a fast path for matrix products, convolutions and norms. Both give the same bits from run to run

@@ -11,7 +11,7 @@
 //! order of [`crate::gemm`], by the same fused operations, and functions are computed as `unary` computes them.
 
 use crate::functions;
-use crate::gemm::{DEPTH_BLOCK, GemmElement};
+use crate::gemm::{DEPTH_BLOCK, GemmElement, LONG_DEPTH};
 #[cfg(target_arch = "x86_64")]
 use crate::vectors::InstructionSet;
 
@@ -69,11 +69,12 @@ impl RowProgram {
         2 * self.longest
     }
 
-    /// Adds `x Wᵀ + b` with `weight: [outputs, inputs]`. `None` where the lengths do not fit.
+    /// Adds `x Wᵀ + b` with `weight: [outputs, inputs]`. `None` where the lengths do not fit, and where there are so many
+    /// inputs (2,048) that ops may sum in another way.
     pub fn dense(mut self, weight: &[f32], bias: Option<&[f32]>) -> Option<RowProgram> {
         let inputs = self.outputs;
         let outputs = weight.len().checked_div(inputs)?;
-        if outputs == 0 || weight.len() != inputs * outputs {
+        if outputs == 0 || weight.len() != inputs * outputs || inputs >= LONG_DEPTH {
             return None;
         }
         if bias.is_some_and(|bias| bias.len() != outputs) {

@@ -34,7 +34,7 @@ pub(super) fn round_packed(
     packed: &mut [f32],
 ) {
     match (operands, layout) {
-        (Operands::AsTheyAre, _) => {}
+        (Operands::AsTheyAre | Operands::Parts, _) => {}
         (Operands::Rounded, Layout::Panels) => round_each(packed),
         (Operands::Rounded, Layout::Runs) => {
             packed.chunks_exact_mut(RUN).for_each(|run| round_each(&mut run[..depth]));

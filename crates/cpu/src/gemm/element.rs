@@ -6,8 +6,9 @@ use std::thread::LocalKey;
 
 use super::kernel::Operands;
 use super::pack::Layout;
+use super::parts::{Order, Source};
 use super::scratch::Buffers;
-use super::{DEPTH_BLOCK, Kernel, bf16, micro_portable};
+use super::{DEPTH_BLOCK, Kernel, bf16, micro_portable, parts};
 use crate::transpose::{self, SIDE, transpose};
 use crate::vectors::InstructionSet;
 
@@ -56,6 +57,9 @@ pub(crate) trait GemmElement:
     /// Rows as panels of [`Operands::Pairs`], see [`bf16::deal_pairs`].
     fn deal_pairs(rows: &[&[Self]], lanes: usize, width: usize, panels: &mut [Self]);
 
+    /// A panel of [`Operands::Parts`], see [`parts::split_panel`].
+    fn split_panel(source: Source<'_, Self>, order: Order, panel: &mut [Self]);
+
     /// The best micro-kernel for products of a precision: bf16 is for f32, and f64 stays as it is.
     fn kernel(products: Products) -> &'static Kernel<Self>;
 
@@ -98,9 +102,18 @@ fn bf16_kernel() -> &'static Kernel<f32> {
     })
 }
 
+/// The micro-kernel for products of f32: by the processor's matrix unit where it has one.
+fn f32_kernel() -> &'static Kernel<f32> {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    if let Some(kernel) = super::micro_amx::kernel_of_parts() {
+        return kernel;
+    }
+    f32::best_kernel()
+}
+
 macro_rules! implement {
     (
-        $element:ident, $bf16_kernel:expr, $round_packed:expr, $pair_lane:expr, $deal_pairs:expr,
+        $element:ident, $kernel:expr, $bf16_kernel:expr, $split_panel:expr, $round_packed:expr, $pair_lane:expr, $deal_pairs:expr,
         $transpose:expr
     ) => {
         impl GemmElement for $element {
@@ -122,13 +135,17 @@ macro_rules! implement {
                 $deal_pairs(rows, lanes, width, panels);
             }
 
+            fn split_panel(source: Source<'_, Self>, order: Order, panel: &mut [Self]) {
+                $split_panel(source, order, panel);
+            }
+
             fn transpose(from: &[&[Self; SIDE]; SIDE], to: &mut [Self], stride: usize) {
                 $transpose(from, to, stride);
             }
 
             fn kernel(products: Products) -> &'static Kernel<Self> {
                 match products {
-                    Products::Whole => Self::best_kernel(),
+                    Products::Whole => $kernel(),
                     Products::Bf16 => $bf16_kernel(),
                 }
             }
@@ -176,10 +193,21 @@ macro_rules! implement {
     };
 }
 
-implement!(f32, bf16_kernel, bf16::round_packed, bf16::pair_lane, bf16::deal_pairs, transpose);
+implement!(
+    f32,
+    f32_kernel,
+    bf16_kernel,
+    parts::split_panel,
+    bf16::round_packed,
+    bf16::pair_lane,
+    bf16::deal_pairs,
+    transpose
+);
 implement!(
     f64,
     f64::best_kernel,
+    f64::best_kernel,
+    |_, _, _: &mut [f64]| unreachable!("f64 is not taken apart"),
     |_, _, _, _, _: &mut [f64]| {},
     |_, _: &mut [f64]| unreachable!("f64 is not rounded"),
     |_, _, _, _: &mut [f64]| unreachable!("f64 is not rounded"),

@@ -1,7 +1,7 @@
 //! A micro-kernel and the loops that feed it packed panels.
 
 use super::pack::RUN;
-use super::{GemmElement, MOST_LANES};
+use super::{GemmElement, MOST_LANES, parts};
 use crate::vectors::InstructionSet;
 use std::ops::Range;
 
@@ -10,6 +10,9 @@ const MOST_ROWS: usize = 32;
 
 /// Most elements of a micro-tile of C.
 const LARGEST_TILE: usize = MOST_ROWS * MOST_LANES;
+
+/// A depth that is too short to take operands apart for.
+const SHORT: usize = 24;
 
 /// Panels of A that are gone through for each panel of B: with 256 deep panels some 100 KiB
 /// (AVX2) or 200 KiB (AVX-512), which stay in L2.
@@ -109,6 +112,8 @@ pub(crate) enum Operands {
     Rounded,
     /// Each is rounded to bf16, and two neighbours along k take the place of one: the earlier in the lower half.
     Pairs,
+    /// Each is the sum of three bf16, see [`parts`](super::parts).
+    Parts,
 }
 
 impl Operands {
@@ -116,7 +121,15 @@ impl Operands {
     pub(crate) const fn in_one(self) -> usize {
         match self {
             Operands::Pairs => 2,
-            Operands::AsTheyAre | Operands::Rounded => 1,
+            Operands::AsTheyAre | Operands::Rounded | Operands::Parts => 1,
+        }
+    }
+
+    /// The elements that a lane's `depth` take in panels of A and of B.
+    pub(super) const fn packed_depth(self, depth: usize) -> (usize, usize) {
+        match self {
+            Operands::Parts => (parts::packed_lane(depth), parts::packed_depth(depth)),
+            Operands::AsTheyAre | Operands::Rounded | Operands::Pairs => (depth, depth),
         }
     }
 }
@@ -161,10 +174,11 @@ impl<E: GemmElement> Kernel<E> {
     ) {
         let &Packed { depth, a, b, far_a, zeros, then } = packed;
         let columns = c.first().map_or(0, |row| row.len());
-        let (size_b, size_run) = (depth * self.nr, RUN * self.mr);
+        let (depth_a, depth_b) = self.operands.packed_depth(depth);
+        let (size_a, size_b, size_run) = (depth_a * self.mr, depth_b * self.nr, RUN * self.mr);
         let panel_of = |tile: usize| -> &[E] {
             match a {
-                SideA::Panels(a) => a.get(tile * depth * self.mr..).unwrap_or_default(),
+                SideA::Panels(a) => a.get(tile * size_a..).unwrap_or_default(),
                 SideA::Runs(a) => a.get(tile * size_run..).unwrap_or_default(),
                 SideA::Lanes(_) => &[],
             }
@@ -202,9 +216,14 @@ impl<E: GemmElement> Kernel<E> {
                             (in_place.lanes)(own, further, panel, ahead, c, first, accumulate);
                         }
                         SideA::Panels(_) => {
-                            let (own, ahead) =
-                                (panel_of(tile), ahead.unwrap_or(panel_of(tile + 1)));
-                            let own = &own[..depth * self.mr];
+                            let (own, further) = panel_of(tile).split_at(size_a);
+                            let further = match self.operands {
+                                // It asks for all that it is given.
+                                Operands::Parts if asks_for_a => further.get(..size_a),
+                                Operands::Parts => None,
+                                _ => Some(further),
+                            };
+                            let ahead = ahead.or(further).unwrap_or_default();
                             (self.tile)(own, panel, ahead, c, first, accumulate);
                         }
                         SideA::Runs(_) => {
@@ -222,6 +241,18 @@ impl<E: GemmElement> Kernel<E> {
             }
         }
         (self.leave)();
+    }
+
+    /// Whether rows are wasted as columns are: then nothing is won by transposing a product. (And its parts would be summed in
+    /// another order.)
+    pub(super) fn is_square(&self) -> bool {
+        self.operands == Operands::Parts
+    }
+
+    /// The kernel to take for products over a depth: over a short one, little of which is left to multiply, it does not pay to
+    /// take operands apart.
+    pub(super) fn of_depth(&self, depth: usize) -> &Kernel<E> {
+        if self.operands == Operands::Parts && depth < SHORT { E::best_kernel() } else { self }
     }
 
     /// The micro-kernels that read operands where they lie, if there are such.

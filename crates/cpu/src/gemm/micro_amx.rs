@@ -1,5 +1,5 @@
-//! The micro-kernel for products of bf16 by AMX, the matrix unit of Intel's servers from Sapphire Rapids on: sixteen times
-//! the multiplications of AVX-512 in f32.
+//! The micro-kernels for products of bf16, and of f32 in three parts, by AMX, the matrix unit of Intel's servers from
+//! Sapphire Rapids on: sixteen times the multiplications of AVX-512 in f32.
 //!
 //! ```text
 //! tdpbf16ps:  C[i, j] += Σ_p A[i, 2p] B[2p, j] + A[i, 2p + 1] B[2p + 1, j]      i, j, p < 16      in 16 cycles
@@ -17,6 +17,7 @@
 
 use super::RUN;
 use super::kernel::{Kernel, Operands};
+use super::parts::{PARTS, STEP_SIZE};
 use crate::vectors::InstructionSet;
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid_count, _MM_HINT_T0, _mm_prefetch};
@@ -32,9 +33,7 @@ const TILE: usize = 16;
 /// The kernel, where the processor has the instructions, the system lets this process use them, and `BELAMY_ISA` does
 /// not keep to others.
 pub(super) fn kernel() -> Option<Kernel<f32>> {
-    static USABLE: OnceLock<bool> = OnceLock::new();
-    let usable = || !InstructionSet::is_limited() && InstructionSet::Avx512.detected() && allowed();
-    USABLE.get_or_init(usable).then_some(Kernel {
+    usable().then_some(Kernel {
         set: InstructionSet::Avx512,
         operands: Operands::Pairs,
         mr: SIDE,
@@ -46,6 +45,30 @@ pub(super) fn kernel() -> Option<Kernel<f32>> {
         tile_of_runs: tile,
         in_place: None,
     })
+}
+
+/// The kernel for products of f32 as sums of three bf16, likewise.
+pub(super) fn kernel_of_parts() -> Option<&'static Kernel<f32>> {
+    static KERNEL: Kernel<f32> = Kernel {
+        set: InstructionSet::Avx512,
+        operands: Operands::Parts,
+        mr: SIDE,
+        nr: SIDE,
+        takes_runs: false,
+        enter: configure,
+        leave: release,
+        tile: tile_of_parts,
+        tile_of_runs: tile_of_parts,
+        in_place: None,
+    };
+    usable().then_some(&KERNEL)
+}
+
+/// Whether this process may use the unit, and is not told to keep to narrower instructions.
+fn usable() -> bool {
+    static USABLE: OnceLock<bool> = OnceLock::new();
+    let usable = || !InstructionSet::is_limited() && InstructionSet::Avx512.detected() && allowed();
+    *USABLE.get_or_init(usable)
 }
 
 /// Whether there are tile registers and multiplications of bf16, and whether the system keeps the registers of this
@@ -135,6 +158,135 @@ fn tile(a: &[f32], b: &[f32], ahead: &[f32], c: &mut [&mut [f32]], first: usize,
     }
     // SAFETY: `kernel` gave this function out, so the processor has AVX-512; all sums were written.
     unsafe { add_sums(sums.assume_init_ref(), c, first, accumulate) };
+}
+
+/// `MicroTile`, of [`Operands::Parts`]. Private, as `tile` is.
+fn tile_of_parts(
+    a: &[f32],
+    b: &[f32],
+    ahead: &[f32],
+    c: &mut [&mut [f32]],
+    first: usize,
+    accumulate: bool,
+) {
+    let steps = b.len() / (SIDE * STEP_SIZE);
+    let run = a.len() / SIDE;
+    assert!(b.len() == steps * SIDE * STEP_SIZE && run >= steps * STEP_SIZE && c.len() <= SIDE);
+    for row in c.iter() {
+        let row = row[first..].as_ptr().cast::<i8>();
+        for line in 0..SIDE / TILE {
+            // SAFETY: a prefetch of any address changes nothing but caches.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(64 * line)) };
+        }
+    }
+    let mut sums = MaybeUninit::uninit();
+    // SAFETY: `kernel_of_parts` gave this function out, and `block` has configured the registers.
+    unsafe { add_products_of_parts(steps, a.as_ptr(), run, b.as_ptr(), ahead, &mut sums) };
+    // SAFETY: `kernel_of_parts` gave this function out, so the processor has AVX-512; all sums were written.
+    unsafe { add_sums(sums.assume_init_ref(), c, first, accumulate) };
+}
+
+/// Writes to `sums` the six products of parts, the smallest first, of all steps; of two neighbours one factor is the same,
+/// so that a step takes 14 loads for 24 multiplications. Meanwhile asks for the cache lines of `ahead`.
+///
+/// # Safety
+///
+/// The tile registers must be configured; `a` must have 32 lanes, `run` apart, of so many steps, and `b` as many.
+#[inline]
+unsafe fn add_products_of_parts(
+    steps: usize,
+    a: *const f32,
+    run: usize,
+    b: *const f32,
+    ahead: &[f32],
+    sums: &mut MaybeUninit<Sums>,
+) {
+    let lines = ahead.len().div_ceil(TILE * steps.max(1)).max(1);
+    // SAFETY: registers, `a` and `b` are the caller's; `sums` has 32 rows of 128 bytes; a prefetch of any address changes
+    // nothing but caches. Nothing else in this program uses tile registers.
+    unsafe {
+        asm!(
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
+            "test {steps}, {steps}",
+            "jz 3f",
+            "2:",
+            "mov {line}, {lines}",
+            "5:",
+            "prefetcht1 [{ahead}]",
+            "add {ahead}, 64",
+            "dec {line}",
+            "jnz 5b",
+            // a₃ b₁
+            "tileloadd tmm4, [{a} + {run} + 128]",
+            "tileloadd tmm6, [{b} + {pair}]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm7, [{b} + {pair} + 64]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tileloadd tmm5, [{lower} + {run} + 128]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            // a₂ b₁
+            "tileloadd tmm4, [{a} + {run} + 64]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tileloadd tmm5, [{lower} + {run} + 64]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            // a₂ b₂
+            "tileloadd tmm6, [{b} + {pair} + 128]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tileloadd tmm7, [{b} + {pair} + 192]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            // a₁ b₂
+            "tileloadd tmm4, [{a} + {run}]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tileloadd tmm5, [{lower} + {run}]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            // a₁ b₃
+            "tileloadd tmm6, [{b} + {pair} + 256]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tileloadd tmm7, [{b} + {pair} + 320]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            // a₁ b₁
+            "tileloadd tmm6, [{b} + {pair}]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tileloadd tmm7, [{b} + {pair} + 64]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            "add {a}, 192",
+            "add {lower}, 192",
+            "add {b}, 6144",
+            "dec {steps}",
+            "jnz 2b",
+            "3:",
+            "tilestored [{sums} + {row}], tmm0",
+            "tilestored [{sums} + {row} + 64], tmm1",
+            "tilestored [{sums} + {row} + 2048], tmm2",
+            "tilestored [{sums} + {row} + 2112], tmm3",
+            steps = inout(reg) steps => _,
+            a = inout(reg) a => _,
+            lower = inout(reg) a.wrapping_add(TILE * run) => _,
+            b = inout(reg) b => _,
+            ahead = inout(reg) ahead.as_ptr() => _,
+            lines = in(reg) lines,
+            line = out(reg) _,
+            sums = in(reg) sums.as_mut_ptr(),
+            run = in(reg) run * size_of::<f32>(),
+            pair = in(reg) PARTS * SIDE * size_of::<f32>(),
+            row = in(reg) SIDE * size_of::<f32>(),
+            options(nostack),
+        );
+    }
 }
 
 /// Adds to `sums`, or to zeros where they are `fresh`, the products of `steps` times 16 pairs, of runs that are `run` apart

@@ -71,3 +71,51 @@ fn tile<E: GemmElement, const MR: usize, const NR: usize, const RUNS: bool>(
         }
     }
 }
+
+/// The twin of the matrix unit's kernel for [`Operands::Parts`]: the same six products in plain loops, for tests.
+#[cfg(test)]
+pub(super) fn of_parts() -> Kernel<f32> {
+    use super::parts::WIDTH;
+    Kernel {
+        set: InstructionSet::Portable,
+        operands: Operands::Parts,
+        mr: WIDTH,
+        nr: WIDTH,
+        takes_runs: false,
+        enter: || {},
+        leave: || {},
+        tile: tile_of_parts,
+        tile_of_runs: tile_of_parts,
+        in_place: None,
+    }
+}
+
+#[cfg(test)]
+fn tile_of_parts(
+    a: &[f32],
+    b: &[f32],
+    _ahead: &[f32],
+    c: &mut [&mut [f32]],
+    first: usize,
+    accumulate: bool,
+) {
+    use super::parts::{PARTS, STEP, STEP_SIZE, WIDTH};
+    const PAIRS: usize = STEP / 2;
+    let pair = |pair: f32| [pair.to_bits() << 16, pair.to_bits() & 0xffff_0000].map(f32::from_bits);
+    let run = a.len() / WIDTH;
+    for (i, c) in c.iter_mut().enumerate() {
+        for (j, c) in c[first..first + WIDTH].iter_mut().enumerate() {
+            let mut sum = 0.0;
+            for (index, step) in b.chunks_exact(STEP_SIZE * WIDTH).enumerate() {
+                for (p, q) in [(2, 0), (1, 0), (1, 1), (0, 1), (0, 2), (0, 0)] {
+                    for k in 0..PAIRS {
+                        let a = pair(a[i * run + index * STEP_SIZE + p * PAIRS + k]);
+                        let b = pair(step[(k * PARTS + q) * WIDTH + j]);
+                        sum += a[0] * b[0] + a[1] * b[1];
+                    }
+                }
+            }
+            *c = if accumulate { *c + sum } else { sum };
+        }
+    }
+}

@@ -23,10 +23,12 @@
 //! **The bits of `C[i, j]` depend on row i of A, column j of B and k alone**: not on m, n, the
 //! number of threads or the tiles. Blocks of k are summed in one order everywhere; so a batch
 //! split in any way gives the bits of the whole batch. (AVX2 and AVX-512 agree too; the portable
-//! micro-kernel rounds differently where it has no fused multiply-add.)
+//! micro-kernel rounds differently where it has no fused multiply-add, and so does a matrix unit.)
 //!
 //! In bf16 ([`Products`]) operands are rounded when they are packed, and all the rest stays: sums are f32. Where the
-//! processor has a matrix unit (AMX), that multiplies them.
+//! processor has a matrix unit (AMX), that multiplies them, and f32 too, each number being the sum of three bf16
+//! ([`parts`]): six products for one, of which the unit makes 2.7 times as many as AVX-512 makes of f32, and about half of the
+//! error, as it sums in steps. `BELAMY_ISA=avx512` keeps off it.
 //!
 //! Operands are [`Operand`]s, things that can pack themselves, so that a convolution is a matrix
 //! multiply that never writes its matrix of patches.
@@ -56,7 +58,9 @@ mod micro_portable;
 #[cfg(target_arch = "x86_64")]
 mod micro_simd;
 mod pack;
+mod parts;
 mod scratch;
+mod sides;
 #[cfg(test)]
 mod tests;
 
@@ -68,7 +72,6 @@ use rayon::prelude::*;
 pub(crate) use element::{GemmElement, Products};
 pub(crate) use kernel::{Kernel, Packed, SideA};
 use kernel::{Operands, PANELS_IN_L2};
-use pack::panels_to_runs;
 pub(crate) use pack::{
     Layout, Matrix, NEAR_LANES, Operand, RUN, deal_rows, deal_some_rows, deal_stored_rows,
     interleave,
@@ -92,6 +95,10 @@ pub(crate) const MOST_LANES: usize = 32;
 /// Below this many multiply-adds the calling thread does the work alone: waking the others takes
 /// some ten microseconds, as long as the work itself.
 pub(crate) const PARALLEL_WORK: usize = 1 << 20;
+
+/// A k from which on products of matrices, not of convolutions, are those of a matrix unit. (Of 128 rows over 128 to 1024 k,
+/// as in an MLP, it took .89 to 1.09 of the time.)
+pub(crate) const LONG_DEPTH: usize = 2048;
 
 /// Elements of the shared side that are packed before the tiles start (4 Mi: 16 MiB of f32).
 const SHARED_ELEMENTS: usize = 1 << 22;
@@ -130,8 +137,9 @@ pub(crate) fn gemm<E: GemmElement>(
     if c.is_empty() {
         return;
     }
+    let kernel = kernel.of_depth(k);
     // One column is one row of the transposed product: contiguous as it is.
-    if n == 1 && m > 1 && k > 0 {
+    if n == 1 && m > 1 && k > 0 && !kernel.is_square() {
         return Multiply::new(kernel, 1, m, k, b, a).run(&mut [c]);
     }
     let mut rows = memory::list(c.chunks_exact_mut(n));
@@ -156,9 +164,10 @@ pub(crate) fn gemm_rows<E: GemmElement>(
     if k == 0 {
         return c.iter_mut().for_each(|row| row.fill(E::ZERO));
     }
+    let kernel = kernel.of_depth(k);
     // A few columns would leave most of a panel of B empty; as rows they waste nothing. And over a long k the side that
     // wastes less of the last micro-tiles is worth a transposed copy of C: 64 × 48 is computed as 72 × 64, 48 × 64 as it is.
-    let few = n <= kernel.nr / 2 && m > n;
+    let few = n <= kernel.nr / 2 && m > n && !kernel.is_square();
     let computed =
         |m: usize, n: usize| m.next_multiple_of(kernel.mr) * n.next_multiple_of(kernel.nr);
     let wasteful = k >= LONG && 8 * computed(n, m) <= 7 * computed(m, n);
@@ -206,13 +215,18 @@ struct Multiply<'a, E: 'static, A, B> {
 impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
     fn new(kernel: &'a Kernel<E>, m: usize, n: usize, k: usize, a: &'a A, b: &'a B) -> Self {
         let (mr, nr) = (kernel.mr, kernel.nr);
+        let parts = kernel.operands == Operands::Parts;
+        // What is multiplied so fast must be read rarely: tiles are larger.
+        let (tiles, least) = if parts { (TILES, 8) } else { (TILES, 2) };
         let (shared, tile_rows, tile_columns) = if m < n {
             // A tile's columns of B, times DEPTH_BLOCK, stay in L2; where they are read they are
             // some cache lines wide.
-            (Side::A, m, n.div_ceil(TILES).next_multiple_of(nr).clamp(4 * nr, 8 * nr))
+            let least = if parts { 8 } else { 4 };
+            (Side::A, m, n.div_ceil(tiles).next_multiple_of(nr).clamp(least * nr, 2 * least * nr))
         } else {
             // At least two panels, so that a panel of B is fetched into L1 for some work.
-            (Side::B, m.div_ceil(TILES).next_multiple_of(mr).clamp(2 * mr, PANELS_IN_L2 * mr), n)
+            let tile = m.div_ceil(tiles).next_multiple_of(mr);
+            (Side::B, tile.clamp(least * mr, PANELS_IN_L2 * mr), n)
         };
         let parallel = m.saturating_mul(n).saturating_mul(k) >= PARALLEL_WORK;
         Self { kernel, m, n, k, a, b, shared, tile_rows, tile_columns, parallel }
@@ -224,7 +238,8 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
             Some(cut) => (cut.tiles.len(), TOO_FEW_TILES.min(2 * rayon::current_num_threads())),
             None => {
                 let tiles = self.m.div_ceil(self.tile_rows) * self.n.div_ceil(self.tile_columns);
-                (tiles, TOO_FEW_TILES)
+                let parts = self.kernel.operands == Operands::Parts;
+                (tiles, if parts { rayon::current_num_threads() } else { TOO_FEW_TILES })
             }
         };
         let partials = (PARTIAL_ELEMENTS / (self.m * self.n)).min(blocks);
@@ -280,117 +295,6 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
         match side {
             Side::A => self.kernel.mr,
             Side::B => self.kernel.nr,
-        }
-    }
-
-    /// The layout in which A is packed.
-    fn layout(&self) -> Layout {
-        if self.kernel.takes_runs { Layout::Runs } else { self.a.layout() }
-    }
-
-    /// Elements of `lanes` x `depth` of a side, packed; `depth` is at most a block.
-    fn packed_elements(&self, side: Side, lanes: usize, depth: usize) -> usize {
-        if side == Side::A && self.layout() == Layout::Runs {
-            let lanes =
-                if self.kernel.takes_runs { lanes.next_multiple_of(self.kernel.mr) } else { lanes };
-            lanes * RUN
-        } else {
-            lanes.next_multiple_of(self.width(side)) * depth
-        }
-    }
-
-    /// Packs `lanes` x `depth` of a side, within a block of k; not those that are `zeros`, of all micro-tiles' lanes.
-    fn pack(
-        &self,
-        side: Side,
-        lanes: Range<usize>,
-        depth: Range<usize>,
-        zeros: &[bool],
-        packed: &mut [E],
-    ) {
-        let (deep, width, operands) = (depth.len(), self.width(side), self.kernel.operands);
-        let are_zeros = |tile: usize| zeros.get(tile) == Some(&true);
-        match side {
-            Side::A if self.a.layout() == Layout::Runs => {
-                if operands == Operands::Pairs && self.pair_lanes(&lanes, &depth, zeros, packed) {
-                    return;
-                }
-                // Some lanes at a time: they are rounded while they are in the nearest cache.
-                for (tile, packed) in packed.chunks_mut(width * RUN).enumerate() {
-                    let first = lanes.start + tile * width;
-                    let lanes = first..lanes.end.min(first + width);
-                    if are_zeros(tile) || lanes.is_empty() {
-                        continue;
-                    }
-                    self.a.pack_runs(lanes, depth.clone(), packed);
-                    E::round_packed(operands, Layout::Runs, deep, width, packed);
-                }
-            }
-            Side::A if self.kernel.takes_runs => {
-                let size = lanes.len().next_multiple_of(width) * deep;
-                scratch::with(size, |panels| {
-                    self.pack_panels(self.a, lanes, depth, width, panels);
-                    panels_to_runs(panels, deep, deep.div_ceil(operands.in_one()), width, packed);
-                });
-            }
-            Side::A => self.pack_panels(self.a, lanes, depth, width, packed),
-            Side::B => self.pack_panels(self.b, lanes, depth, width, packed),
-        }
-    }
-
-    /// [`Multiply::pack`] of lanes of A as pairs from where they lie, if they can be read there.
-    fn pair_lanes(
-        &self,
-        lanes: &Range<usize>,
-        depth: &Range<usize>,
-        zeros: &[bool],
-        packed: &mut [E],
-    ) -> bool {
-        scratch::with(lanes.len() * depth.len(), |space| {
-            let Some(lanes) = self.a.lanes_in_place(lanes.clone(), depth.clone(), space) else {
-                return false;
-            };
-            let mr = self.kernel.mr;
-            for (tile, (lanes, runs)) in
-                lanes.chunks(mr).zip(packed.chunks_mut(mr * RUN)).enumerate()
-            {
-                if zeros.get(tile) != Some(&true) {
-                    let runs = runs.chunks_exact_mut(RUN);
-                    lanes.iter().zip(runs).for_each(|(lane, run)| E::pair_lane(lane, run));
-                }
-            }
-            true
-        })
-    }
-
-    /// Packs `lanes` x `depth` of an operand as [`Layout::Panels`].
-    fn pack_panels(
-        &self,
-        operand: &impl Operand<E>,
-        lanes: Range<usize>,
-        depth: Range<usize>,
-        width: usize,
-        panels: &mut [E],
-    ) {
-        let operands = self.kernel.operands;
-        let parts = operand.parts(lanes.clone()).filter(|parts| {
-            operands == Operands::Pairs
-                && parts[..parts.len() - 1].iter().all(|part| part.len().is_multiple_of(width))
-        });
-        let Some(parts) = parts else {
-            operand.pack(lanes, depth.clone(), panels, width);
-            return E::round_packed(operands, Layout::Panels, depth.len(), width, panels);
-        };
-        let mut rest = panels;
-        for part in parts {
-            let used = part.len().next_multiple_of(width) * depth.len();
-            let (panels, further) = std::mem::take(&mut rest).split_at_mut(used);
-            rest = further;
-            scratch::with(part.len() * depth.len(), |space| {
-                let count = part.len();
-                let rows = operand.rows(part, depth.clone(), space);
-                E::deal_pairs(&rows, count, width, panels);
-            });
         }
     }
 

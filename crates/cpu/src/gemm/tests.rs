@@ -185,6 +185,50 @@ fn bf16_kernels() -> Vec<Kernel<f32>> {
     kernels
 }
 
+/// The micro-kernels for operands in three parts: in plain loops, and the matrix unit's where there is one.
+fn kernels_of_parts() -> Vec<Kernel<f32>> {
+    #[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(unused_mut))]
+    let mut kernels = vec![micro_portable::of_parts()];
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    kernels.extend(micro_amx::kernel_of_parts());
+    kernels
+}
+
+#[test]
+fn products_of_parts_are_those_of_f32() {
+    let kernels = kernels_of_parts();
+    let shapes = [24, 31, 32, 33, 63, 64, 100, 255, 256, 257, 517]
+        .into_iter()
+        .flat_map(|k| [(1, 1, k), (5, 3, k), (16, 32, k), (33, 17, k), (40, 70, k)])
+        .chain(PARALLEL_SHAPES);
+    for (m, n, k) in shapes {
+        check_kernels(&kernels, &Stored::new(m, k, 1), &Stored::new(k, n, 2));
+    }
+}
+
+#[test]
+fn products_of_parts_are_as_exact_as_fused_ones() {
+    let (m, n, k) = (40, 70, 700);
+    let (a, b) = (Stored::<f32>::new(m, k, 1), Stored::<f32>::new(k, n, 2));
+    let error = |kernel: &Kernel<f32>| -> f64 {
+        let mut c = vec![f32::NAN; m * n];
+        gemm(kernel, m, n, k, &a.left(false), &b.right(false), &mut c);
+        let (mut errors, mut squares) = (0.0, 0.0);
+        for (index, &got) in c.iter().enumerate() {
+            let want: f64 = (0..k).map(|d| a.at(index / n, d) * b.at(d, index % n)).sum();
+            errors += (f64::from(got) - want).powi(2);
+            squares += want.powi(2);
+        }
+        (errors / squares).sqrt()
+    };
+    let whole = error(f32::best_kernel());
+    // The matrix unit sums pairs and steps apart; plain loops do not.
+    for (kernel, most) in kernels_of_parts().iter().zip([1.5, 1.0]) {
+        let parts = error(kernel);
+        assert!(parts <= most * whole, "{parts:e} in parts, {whole:e} fused");
+    }
+}
+
 /// Numbers of eight bits, which are bf16 as they are.
 fn eight_bits(length: usize, seed: u64) -> Vec<f32> {
     numbers::<f32>(length, seed).iter().map(|x| (x * 128.0).round() / 128.0).collect()
@@ -247,7 +291,15 @@ fn bits_do_not_depend_on_the_number_of_threads() {
                 let mut c = vec![f32::NAN; m * n];
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 pool.install(|| {
-                    gemm(f32::best_kernel(), m, n, k, &a.left(false), &b.right(false), &mut c)
+                    gemm(
+                        f32::kernel(Products::Whole),
+                        m,
+                        n,
+                        k,
+                        &a.left(false),
+                        &b.right(false),
+                        &mut c,
+                    )
                 });
                 c.into_iter().map(f32::to_bits).collect()
             })
@@ -293,7 +345,7 @@ fn check_parts<E: Sample>(kernels: &[Kernel<E>], m: usize, n: usize, k: usize) {
 #[test]
 fn parts_have_the_bits_of_the_whole() {
     check_parts(f64::kernels(), 97, 161, 700);
-    for kernels in [f32::kernels(), &bf16_kernels()] {
+    for kernels in [f32::kernels(), &bf16_kernels(), &kernels_of_parts()] {
         check_parts(kernels, 97, 61, 700);
         check_parts(kernels, 90, 300, 12_000); // k split in several rounds of partial sums
         check_parts(kernels, 530, 520, 9_000); // the shared side packed in several rounds
@@ -321,7 +373,7 @@ fn fused_kernels_agree_in_every_bit() {
 fn scratch_of_an_earlier_multiply_leaves_no_trace() {
     let nan = vec![f32::NAN; 40 * 600];
     let mut c = vec![0.0; 40 * 40];
-    for kernel in f32::kernels() {
+    for kernel in f32::kernels().iter().chain(&kernels_of_parts()) {
         let (a, b) = (Matrix::lanes_by_depth(&nan, 600), Matrix::lanes_by_depth(&nan, 600));
         gemm(kernel, 40, 40, 600, &a, &b, &mut c);
         assert!(c.iter().all(|value| value.is_nan()));
@@ -335,7 +387,7 @@ fn a_nan_reaches_its_row_and_no_other() {
     let mut a = numbers::<f32>(m * k, 7);
     let b = numbers::<f32>(k * n, 8);
     a[5 * k + 299] = f32::NAN;
-    for kernel in f32::kernels() {
+    for kernel in f32::kernels().iter().chain(&kernels_of_parts()) {
         let mut c = vec![0.0; m * n];
         let (a, b) = (Matrix::lanes_by_depth(&a, k), Matrix::depth_by_lanes(&b, n));
         gemm(kernel, m, n, k, &a, &b, &mut c);

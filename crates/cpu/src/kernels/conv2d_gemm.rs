@@ -32,7 +32,9 @@
 use super::conv2d::Extents;
 use super::patches::{Image, Patches, Taps, Windows, inside};
 use super::{Real, Run, fill_chunks};
-use crate::gemm::{GemmElement, Kernel, Matrix, Operand, deal_rows, gemm, gemm_rows, with_scratch};
+use crate::gemm::{
+    GemmElement, Kernel, Matrix, Operand, Products, deal_rows, gemm, gemm_rows, with_scratch,
+};
 use crate::memory;
 use std::ops::Range;
 
@@ -78,11 +80,17 @@ fn windows<'a, E>(e: &Extents, x: &'a [E], group: usize) -> Patches<'a, E> {
     )
 }
 
+/// The micro-kernel for a convolution: of few channels there is too little to multiply for taking operands apart.
+fn kernel_for<E: GemmElement>(e: &Extents, products: Products) -> &'static Kernel<E> {
+    let few = e.c_group.min(e.o_group) <= FEW_CHANNELS;
+    if few && products == Products::Whole { E::best_kernel() } else { E::kernel(products) }
+}
+
 /// `Y = P Wᵀ`, group by group.
 pub(super) fn conv2d<E: Real + GemmElement>(mut run: Run<'_>, e: &Extents) {
     let (x, w) = (run.input::<E>(0), run.input::<E>(1)); // x: [N, H, W, C]  w: [O, KH, KW, C/groups]
     let depth = e.kh * e.kw * e.c_group;
-    let kernel = E::kernel(run.products);
+    let kernel = kernel_for::<E>(e, run.products);
     let y = run.output::<E>();
     if e.groups == 1 {
         let weight = Matrix::lanes_by_depth(w, depth);
@@ -102,7 +110,7 @@ pub(super) fn conv2d<E: Real + GemmElement>(mut run: Run<'_>, e: &Extents) {
 pub(super) fn conv2d_grad_weight<E: Real + GemmElement>(mut run: Run<'_>, e: &Extents) {
     let (x, g) = (run.input::<E>(0), run.input::<E>(1)); // x: [N, H, W, C]  g: [N, OH, OW, O]
     let columns = e.kh * e.kw * e.c_group;
-    let kernel = E::kernel(run.products);
+    let kernel = kernel_for::<E>(e, run.products);
     let groups = run.output::<E>().chunks_exact_mut(e.o_group * columns);
     for (group, weight) in groups.enumerate() {
         let cotangent = Matrix::depth_by_lanes(&g[group * e.o_group..], e.o);
@@ -115,7 +123,7 @@ pub(super) fn conv2d_grad_weight<E: Real + GemmElement>(mut run: Run<'_>, e: &Ex
 /// By phases or by columns.
 pub(super) fn conv2d_grad_input<E: Real + GemmElement>(mut run: Run<'_>, e: &Extents) {
     let (g, w) = (run.input::<E>(0), run.input::<E>(1)); // g: [N, OH, OW, O]  w: [O, KH, KW, C/groups]
-    let kernel = E::kernel(run.products);
+    let kernel = kernel_for::<E>(e, run.products);
     let wasteful = e.h * e.w >= 2 * e.oh * e.ow * e.stride[0] * e.stride[1];
     if e.groups == 1 && (e.c <= FEW_CHANNELS || wasteful) {
         by_columns(kernel, e, g, w, run.output());

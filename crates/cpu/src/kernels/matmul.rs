@@ -2,10 +2,11 @@
 //!
 //! The oracle: one invocation owns one element of y and sums over k in f64, in order. The fast path, at any size:
 //! a packed matrix multiply for each batch, in whichever of the four orientations the operands are stored; batches
-//! run in parallel when one of them is too small to be split.
+//! run in parallel when one of them is too small to be split. Over fewer than [`LONG_DEPTH`] k a matrix unit is left alone:
+//! there is as much to take apart as to multiply, and a [`RowProgram`](crate::RowProgram) makes the same sums.
 
 use super::{Real, Run, fill_chunks, fill_heavy, for_real};
-use crate::gemm::{GemmElement, Matrix, PARALLEL_WORK, gemm};
+use crate::gemm::{GemmElement, LONG_DEPTH, Matrix, PARALLEL_WORK, Products, gemm};
 use belamy_tensor::ops::matmul::MatmulParams;
 
 pub(super) fn matmul(run: Run<'_>) {
@@ -20,7 +21,11 @@ fn matmul_packed<E: Real + GemmElement>(mut run: Run<'_>) {
     let p = MatmulParams::decode(&run.params);
     let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
     let (a, b) = (run.input::<E>(0), run.input::<E>(1));
-    let kernel = E::kernel(run.products);
+    let kernel = if run.products == Products::Whole && k < LONG_DEPTH {
+        E::best_kernel()
+    } else {
+        E::kernel(run.products)
+    };
     let y = run.output::<E>();
     if y.is_empty() {
         return;
