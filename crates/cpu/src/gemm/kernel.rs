@@ -243,10 +243,10 @@ impl<E: GemmElement> Kernel<E> {
         (self.leave)();
     }
 
-    /// Whether rows are wasted as columns are: then nothing is won by transposing a product. (And its parts would be summed in
-    /// another order.)
-    pub(super) fn is_square(&self) -> bool {
-        self.operands == Operands::Parts
+    /// Whether a matrix unit multiplies, by square micro-tiles: rows are wasted as columns are, so that nothing is won by
+    /// transposing a product. (And parts would be summed in another order.)
+    pub(super) fn is_matrix_unit(&self) -> bool {
+        self.mr == self.nr && self.nr == MOST_LANES
     }
 
     /// The kernel to take for products over a depth: over a short one, little of which is left to multiply, it does not pay to

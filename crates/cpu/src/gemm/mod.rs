@@ -70,8 +70,8 @@ use crate::memory;
 use rayon::prelude::*;
 
 pub(crate) use element::{GemmElement, Products};
+use kernel::PANELS_IN_L2;
 pub(crate) use kernel::{Kernel, Packed, SideA};
-use kernel::{Operands, PANELS_IN_L2};
 pub(crate) use pack::{
     Layout, Matrix, NEAR_LANES, Operand, RUN, deal_rows, deal_some_rows, deal_stored_rows,
     interleave,
@@ -139,7 +139,7 @@ pub(crate) fn gemm<E: GemmElement>(
     }
     let kernel = kernel.of_depth(k);
     // One column is one row of the transposed product: contiguous as it is.
-    if n == 1 && m > 1 && k > 0 && !kernel.is_square() {
+    if n == 1 && m > 1 && k > 0 && !kernel.is_matrix_unit() {
         return Multiply::new(kernel, 1, m, k, b, a).run(&mut [c]);
     }
     let mut rows = memory::list(c.chunks_exact_mut(n));
@@ -167,7 +167,7 @@ pub(crate) fn gemm_rows<E: GemmElement>(
     let kernel = kernel.of_depth(k);
     // A few columns would leave most of a panel of B empty; as rows they waste nothing. And over a long k the side that
     // wastes less of the last micro-tiles is worth a transposed copy of C: 64 × 48 is computed as 72 × 64, 48 × 64 as it is.
-    let few = n <= kernel.nr / 2 && m > n && !kernel.is_square();
+    let few = n <= kernel.nr / 2 && m > n && !kernel.is_matrix_unit();
     let computed =
         |m: usize, n: usize| m.next_multiple_of(kernel.mr) * n.next_multiple_of(kernel.nr);
     let wasteful = k >= LONG && 8 * computed(n, m) <= 7 * computed(m, n);
@@ -215,17 +215,16 @@ struct Multiply<'a, E: 'static, A, B> {
 impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
     fn new(kernel: &'a Kernel<E>, m: usize, n: usize, k: usize, a: &'a A, b: &'a B) -> Self {
         let (mr, nr) = (kernel.mr, kernel.nr);
-        let parts = kernel.operands == Operands::Parts;
-        // What is multiplied so fast must be read rarely: tiles are larger.
-        let (tiles, least) = if parts { (TILES, 8) } else { (TILES, 2) };
+        // What a matrix unit multiplies so fast must be read rarely: its tiles are larger.
+        let least = if kernel.is_matrix_unit() { 4 } else { 2 };
         let (shared, tile_rows, tile_columns) = if m < n {
             // A tile's columns of B, times DEPTH_BLOCK, stay in L2; where they are read they are
             // some cache lines wide.
-            let least = if parts { 8 } else { 4 };
-            (Side::A, m, n.div_ceil(tiles).next_multiple_of(nr).clamp(least * nr, 2 * least * nr))
+            let least = 2 * least;
+            (Side::A, m, n.div_ceil(TILES).next_multiple_of(nr).clamp(least * nr, 2 * least * nr))
         } else {
             // At least two panels, so that a panel of B is fetched into L1 for some work.
-            let tile = m.div_ceil(tiles).next_multiple_of(mr);
+            let tile = m.div_ceil(TILES).next_multiple_of(mr);
             (Side::B, tile.clamp(least * mr, PANELS_IN_L2 * mr), n)
         };
         let parallel = m.saturating_mul(n).saturating_mul(k) >= PARALLEL_WORK;
@@ -238,8 +237,11 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
             Some(cut) => (cut.tiles.len(), TOO_FEW_TILES.min(2 * rayon::current_num_threads())),
             None => {
                 let tiles = self.m.div_ceil(self.tile_rows) * self.n.div_ceil(self.tile_columns);
-                let parts = self.kernel.operands == Operands::Parts;
-                (tiles, if parts { rayon::current_num_threads() } else { TOO_FEW_TILES })
+                let enough = match self.kernel.is_matrix_unit() {
+                    true => rayon::current_num_threads(),
+                    false => TOO_FEW_TILES,
+                };
+                (tiles, enough)
             }
         };
         let partials = (PARTIAL_ELEMENTS / (self.m * self.n)).min(blocks);
