@@ -113,8 +113,8 @@ fn f32_kernel() -> &'static Kernel<f32> {
 
 macro_rules! implement {
     (
-        $element:ident, $kernel:expr, $bf16_kernel:expr, $split_panel:expr, $round_packed:expr, $pair_lane:expr, $deal_pairs:expr,
-        $transpose:expr
+        $element:ident, $kernel:expr, $bf16_kernel:expr, $split_panel:expr, $round_packed:expr,
+        $pair_lane:expr, $deal_pairs:expr, $transpose:expr
     ) => {
         impl GemmElement for $element {
             fn round_packed(

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! x = x₁ + x₂ + x₃      x₁: x rounded to 8 bits, x₂: x − x₁ rounded to 8 bits, x₃: the 8 bits that are left
-//! a·b ≈ a₁b₁ + a₁b₂ + a₂b₁ + a₂b₂ + a₁b₃ + a₃b₁                       off by at most 2⁻²⁴ |a b|, and by less in the mean
+//! a·b ≈ a₁b₁ + a₁b₂ + a₂b₁ + a₂b₂ + a₁b₃ + a₃b₁       |x₂| ≤ 2⁻⁸ |x|, |x₃| ≤ 2⁻¹⁶ |x|: off by 2⁻²³ |a b| (1 + 2⁻⁹) at most
 //! ```
 //!
 //! Operands are packed as pairs of neighbours along k, in the place of f32, part beside part; k is filled up with zeros to
@@ -14,7 +14,7 @@
 //! B: [panel][step of 32 k][16 pairs][part][32 lanes]
 //! ```
 //!
-//! An operand that is not finite makes its products NaN. Parts below the smallest normal number, 2⁻¹²⁶, are taken for zeros:
+//! An operand that is not finite, or so near to the largest number that x₁ is not (3.39e38), makes its products NaN. Parts below the smallest normal number, 2⁻¹²⁶, are taken for zeros:
 //! of an operand below 2⁻¹¹⁰ the last bits count for nothing.
 
 use crate::transpose::{SIDE, transpose};
