@@ -36,7 +36,7 @@ pub struct Metrics {
     pub accuracy_fake: f64,
     /// The share of fake samples taken for real.
     pub fooling_rate: f64,
-    /// How far samples are from one another, as a share of real ones: [`health::relative_variety`], each
+    /// How far samples are from one another, as a share of real ones: [`relative_variety`](crate::health::relative_variety), each
     /// `sample_every` steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variety: Option<f64>,
