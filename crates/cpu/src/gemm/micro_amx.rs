@@ -75,7 +75,8 @@ fn usable() -> bool {
 }
 
 /// Whether there are tile registers and multiplications of bf16, and whether the system keeps the registers of this
-/// process when it is interrupted, which Linux does for those that ask: this file is for Linux alone.
+/// process when it is interrupted, which Linux does for those that ask: this file is for Linux alone. (It refuses where a thread
+/// has an alternate signal stack too small for them, and such stacks afterwards.)
 fn allowed() -> bool {
     const TILES: u32 = 1 << 24;
     const BF16: u32 = 1 << 22;
