@@ -9,7 +9,7 @@
 //! | `kernels` | one file a family: direct loops in f64 accumulation, parallel over outputs |
 //! | `functions` | exponential functions of many f32 at once, in plain arithmetic that becomes vector instructions |
 //! | `transpose` | squares of numbers, transposed in registers |
-//! | `vectors` | the processor's vector instructions; `BELAMY_ISA=avx2` or `portable` keeps to narrower ones, `avx512` off the matrix unit |
+//! | `vectors` | the processor's vector instructions; `BELAMY_ISA=avx2` or `portable` keeps to narrower ones, `avx512` off the matrix unit, `amx` has it multiply f32 too |
 //! | [`RowProgram`] | a small network's function of one row, without memory or threads of its own |
 //! | `gemm` | packed, register-blocked matrix multiplication for AVX-512, AVX2, AMX and any other processor |
 //!

@@ -11,7 +11,7 @@
 //! order of [`crate::gemm`], by the same fused operations, and functions are computed as `unary` computes them.
 
 use crate::functions;
-use crate::gemm::{DEPTH_BLOCK, GemmElement, LONG_DEPTH};
+use crate::gemm::{DEPTH_BLOCK, GemmElement, LONG_DEPTH, Products};
 #[cfg(target_arch = "x86_64")]
 use crate::vectors::InstructionSet;
 
@@ -70,11 +70,12 @@ impl RowProgram {
     }
 
     /// Adds `x Wᵀ + b` with `weight: [outputs, inputs]`. `None` where the lengths do not fit, and where there are so many
-    /// inputs (2,048) that ops may sum in another way.
+    /// inputs (2,048) that a matrix unit sums them in the ops.
     pub fn dense(mut self, weight: &[f32], bias: Option<&[f32]>) -> Option<RowProgram> {
         let inputs = self.outputs;
         let outputs = weight.len().checked_div(inputs)?;
-        if outputs == 0 || weight.len() != inputs * outputs || inputs >= LONG_DEPTH {
+        let in_parts = inputs >= LONG_DEPTH && f32::kernel(Products::Whole).is_matrix_unit();
+        if outputs == 0 || weight.len() != inputs * outputs || in_parts {
             return None;
         }
         if bias.is_some_and(|bias| bias.len() != outputs) {

@@ -67,6 +67,12 @@ impl InstructionSet {
         InstructionSet::ALL.iter().any(|set| Some(set.name()) == named.as_deref())
     }
 
+    /// Whether `BELAMY_ISA` is `amx`: then a matrix unit multiplies f32 too.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(crate) fn matrix_unit_for_f32() -> bool {
+        std::env::var("BELAMY_ISA").is_ok_and(|named| named == "amx")
+    }
+
     /// The widest set that this processor has, up to the one named; a name that is none allows all.
     fn within(allowed: Option<&str>) -> InstructionSet {
         let limit = InstructionSet::ALL

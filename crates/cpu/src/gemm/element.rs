@@ -102,13 +102,18 @@ fn bf16_kernel() -> &'static Kernel<f32> {
     })
 }
 
-/// The micro-kernel for products of f32: by the processor's matrix unit where it has one.
+/// The micro-kernel for products of f32: by the processor's matrix unit where it has one and is told to.
 fn f32_kernel() -> &'static Kernel<f32> {
-    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    if let Some(kernel) = super::micro_amx::kernel_of_parts() {
-        return kernel;
-    }
-    f32::best_kernel()
+    static KERNEL: OnceLock<&'static Kernel<f32>> = OnceLock::new();
+    KERNEL.get_or_init(|| {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        if InstructionSet::matrix_unit_for_f32()
+            && let Some(kernel) = super::micro_amx::kernel_of_parts()
+        {
+            return kernel;
+        }
+        f32::best_kernel()
+    })
 }
 
 macro_rules! implement {

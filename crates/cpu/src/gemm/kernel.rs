@@ -245,7 +245,7 @@ impl<E: GemmElement> Kernel<E> {
 
     /// Whether a matrix unit multiplies, by square micro-tiles: rows are wasted as columns are, so that nothing is won by
     /// transposing a product. (And parts would be summed in another order.)
-    pub(super) fn is_matrix_unit(&self) -> bool {
+    pub(crate) fn is_matrix_unit(&self) -> bool {
         self.mr == self.nr && self.nr == MOST_LANES
     }
 

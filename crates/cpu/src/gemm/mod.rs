@@ -26,9 +26,9 @@
 //! micro-kernel rounds differently where it has no fused multiply-add, and so does a matrix unit.)
 //!
 //! In bf16 ([`Products`]) operands are rounded when they are packed, and all the rest stays: sums are f32. Where the
-//! processor has a matrix unit (AMX), that multiplies them, and f32 too, each number being the sum of three bf16
-//! ([`parts`]): six products for one, of which the unit makes 2.7 times as many as AVX-512 makes of f32, and about half of the
-//! error, as it sums in steps. `BELAMY_ISA=avx512` keeps off it.
+//! processor has a matrix unit (AMX), that multiplies them. With `BELAMY_ISA=amx` it multiplies f32 too, each number being the
+//! sum of three bf16 ([`parts`]): six products for one, of which the unit makes 2.7 times as many as AVX-512 makes of f32, and
+//! about half of the error, as it sums in steps. (Not by itself: where another keeps the same cores busy it was slower.)
 //!
 //! Operands are [`Operand`]s, things that can pack themselves, so that a convolution is a matrix
 //! multiply that never writes its matrix of patches.
