@@ -312,7 +312,7 @@ fn bounds(launch: &Launch, want: &[Vec<f64>], oracle: &Device) -> Result<Vec<Bou
     };
     let filtered = match launch.kernel {
         KernelId::matmul => 1.0,
-        KernelId::conv2d_grad_weight if most_taps(launch) > 3 => 4.0,
+        KernelId::conv2d_grad_weight if most_taps(launch) == 5 => 4.0,
         _ => 2.0,
     };
     let plain = |terms: f64, values: &Vec<f64>| Bound {

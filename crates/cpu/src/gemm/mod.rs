@@ -28,7 +28,7 @@
 //! In bf16 ([`Products`]) operands are rounded when they are packed, and all the rest stays: sums are f32. Where the
 //! processor has a matrix unit (AMX), that multiplies them. With `BELAMY_ISA=amx` it multiplies f32 too, each number being the
 //! sum of three bf16 ([`parts`]): six products for one, of which the unit makes 2.7 times as many as AVX-512 makes of f32, and
-//! about half of the error, as it sums in steps. (Not by itself: where another keeps the same cores busy it was slower.)
+//! about half of the error, as it sums in steps. (Not by itself: whole steps have not been faster by it.)
 //!
 //! Operands are [`Operand`]s, things that can pack themselves, so that a convolution is a matrix
 //! multiply that never writes its matrix of patches.

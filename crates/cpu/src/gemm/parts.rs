@@ -14,8 +14,8 @@
 //! B: [panel][step of 32 k][16 pairs][part][32 lanes]
 //! ```
 //!
-//! An operand that is not finite, or so near to the largest number that x₁ is not (3.39e38), makes its products NaN. Parts below the smallest normal number, 2⁻¹²⁶, are taken for zeros:
-//! of an operand below 2⁻¹¹⁰ the last bits count for nothing.
+//! An operand that is not finite, or so near to the largest number that x₁ is not (3.39e38), makes its products NaN. Parts
+//! below the smallest normal number, 2⁻¹²⁶, are taken for zeros: of an operand below 2⁻¹¹⁰ the last bits count for nothing.
 
 use crate::transpose::{SIDE, transpose};
 use crate::vectors::{prefetch, vectorised};
