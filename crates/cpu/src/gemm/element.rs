@@ -63,6 +63,15 @@ pub(crate) trait GemmElement:
     /// The best micro-kernel for products of a precision: bf16 is for f32, and f64 stays as it is.
     fn kernel(products: Products) -> &'static Kernel<Self>;
 
+    /// [`GemmElement::kernel`], but for the products that do not pay to be taken apart for a matrix unit.
+    fn kernel_if(products: Products, pays: bool) -> &'static Kernel<Self> {
+        if products == Products::Whole && !pays {
+            Self::best_kernel()
+        } else {
+            Self::kernel(products)
+        }
+    }
+
     /// The first of [`GemmElement::kernels`] that the environment allows.
     fn best_kernel() -> &'static Kernel<Self> {
         let best = InstructionSet::best();

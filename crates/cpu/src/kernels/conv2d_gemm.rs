@@ -82,8 +82,7 @@ fn windows<'a, E>(e: &Extents, x: &'a [E], group: usize) -> Patches<'a, E> {
 
 /// The micro-kernel for a convolution: of few channels there is too little to multiply for taking operands apart.
 fn kernel_for<E: GemmElement>(e: &Extents, products: Products) -> &'static Kernel<E> {
-    let few = e.c_group.min(e.o_group) <= FEW_CHANNELS;
-    if few && products == Products::Whole { E::best_kernel() } else { E::kernel(products) }
+    E::kernel_if(products, e.c_group.min(e.o_group) > FEW_CHANNELS)
 }
 
 /// `Y = P Wᵀ`, group by group.

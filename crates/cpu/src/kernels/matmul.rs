@@ -6,7 +6,7 @@
 //! there is as much to take apart as to multiply, and a [`RowProgram`](crate::RowProgram) makes the same sums.
 
 use super::{Real, Run, fill_chunks, fill_heavy, for_real};
-use crate::gemm::{GemmElement, LONG_DEPTH, Matrix, PARALLEL_WORK, Products, gemm};
+use crate::gemm::{GemmElement, LONG_DEPTH, Matrix, PARALLEL_WORK, gemm};
 use belamy_tensor::ops::matmul::MatmulParams;
 
 pub(super) fn matmul(run: Run<'_>) {
@@ -21,11 +21,7 @@ fn matmul_packed<E: Real + GemmElement>(mut run: Run<'_>) {
     let p = MatmulParams::decode(&run.params);
     let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
     let (a, b) = (run.input::<E>(0), run.input::<E>(1));
-    let kernel = if run.products == Products::Whole && k < LONG_DEPTH {
-        E::best_kernel()
-    } else {
-        E::kernel(run.products)
-    };
+    let kernel = E::kernel_if(run.products, k >= LONG_DEPTH);
     let y = run.output::<E>();
     if y.is_empty() {
         return;
