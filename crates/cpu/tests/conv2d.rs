@@ -296,3 +296,37 @@ fn taps_outside_the_image_are_left_out() {
         }
     }
 }
+
+/// Numbers of eight bits are bf16 as they are, and so few products of them have an exact sum. Channels that pair and that do
+/// not, alone and in groups; numbers of positions that fill no micro-tile.
+#[test]
+fn convolutions_of_bf16_are_exact_where_numbers_are() {
+    let eight_bits = |dims: &[usize], seed: u64, device: &Device| {
+        let values = numbers(dims.iter().product(), seed);
+        let values: Vec<f64> = values.iter().map(|x| (x * 128.0).round() / 128.0).collect();
+        Tensor::from_f64(&values, Shape::new(dims).unwrap(), DType::F32, device).unwrap()
+    };
+    for (channels, outputs, groups) in CHANNELS {
+        for (image, kernel, window) in [
+            ([9, 7], [3, 3], window([1, 1], [1; 4], [1, 1], groups)),
+            ([8, 8], [4, 4], window([2, 2], [1; 4], [1, 1], groups)),
+            ([7, 10], [2, 3], window([2, 1], [0, 1, 2, 1], [1, 2], groups)),
+        ] {
+            let [oh, ow] = window.output(&image, &kernel).unwrap();
+            let ([h, w], [kh, kw]) = (image, kernel);
+            let run = |device: &Device| {
+                let x = eight_bits(&[3, h, w, channels], 1, device);
+                let weight = eight_bits(&[outputs, kh, kw, channels / groups], 2, device);
+                let g = eight_bits(&[3, oh, ow, outputs], 3, device);
+                [
+                    conv2d(&x, &weight, window).unwrap(),
+                    conv2d_grad_input(&g, &weight, image, window).unwrap(),
+                    conv2d_grad_weight(&x, &g, kernel, window).unwrap(),
+                ]
+                .map(|pass| pass.to_vec::<f32>().unwrap())
+            };
+            let (got, want) = (run(&belamy_cpu::bf16()), run(&belamy_cpu::poisoned(false)));
+            assert!(got == want, "{channels} to {outputs} in {groups}: {image:?} by {kernel:?}");
+        }
+    }
+}

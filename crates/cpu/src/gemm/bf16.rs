@@ -100,7 +100,7 @@ vectorised! {
 }
 
 /// Pairs of neighbours of a lane that lies elsewhere, in `run`.
-pub(super) fn pair_lane(lane: &[f32], run: &mut [f32]) {
+pub(crate) fn pair_lane(lane: &[f32], run: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     if super::micro_bf16::pair_lane(lane, run) {
         return;
@@ -111,7 +111,7 @@ pub(super) fn pair_lane(lane: &[f32], run: &mut [f32]) {
 }
 
 /// The pairs of two rows' lanes; `to` and both have the same number.
-fn pair_two_rows(earlier: &[f32], later: &[f32], to: &mut [f32]) {
+pub(crate) fn pair_two_rows(earlier: &[f32], later: &[f32], to: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     if super::micro_bf16::pair_rows(earlier, later, to) {
         return;

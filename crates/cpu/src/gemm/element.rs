@@ -111,6 +111,18 @@ fn bf16_kernel() -> &'static Kernel<f32> {
     })
 }
 
+/// The micro-kernel for operands that are pairs of bf16 already, two neighbours along k in the place of one f32, where the
+/// processor multiplies such.
+pub(crate) fn kernel_of_pairs() -> Option<&'static Kernel<f32>> {
+    static KERNEL: OnceLock<Option<Kernel<f32>>> = OnceLock::new();
+    let kernel = KERNEL.get_or_init(|| {
+        let kernel = bf16_kernel();
+        (kernel.operands == Operands::Pairs)
+            .then_some(Kernel { operands: Operands::AsTheyAre, ..*kernel })
+    });
+    kernel.as_ref()
+}
+
 /// The micro-kernel for products of f32: by the processor's matrix unit where it has one and is told to.
 fn f32_kernel() -> &'static Kernel<f32> {
     static KERNEL: OnceLock<&'static Kernel<f32>> = OnceLock::new();

@@ -176,6 +176,11 @@ impl<E: GemmElement> Kernel<E> {
         let columns = c.first().map_or(0, |row| row.len());
         let (depth_a, depth_b) = self.operands.packed_depth(depth);
         let (size_a, size_b, size_run) = (depth_a * self.mr, depth_b * self.nr, RUN * self.mr);
+        // Of a panel of pairs the second half is left over from packing.
+        let (used_a, used_b) = match self.operands {
+            Operands::Pairs => (depth.div_ceil(2) * self.mr, depth.div_ceil(2) * self.nr),
+            _ => (size_a, size_b),
+        };
         let panel_of = |tile: usize| -> &[E] {
             match a {
                 SideA::Panels(a) => a.get(tile * size_a..).unwrap_or_default(),
@@ -185,8 +190,9 @@ impl<E: GemmElement> Kernel<E> {
         };
         (self.enter)();
         for (group, c) in c.chunks_mut(PANELS_IN_L2 * self.mr).enumerate() {
-            let share = (size_b / self.operands.in_one()).div_ceil(c.len().div_ceil(self.mr));
+            let share = used_b.div_ceil(c.len().div_ceil(self.mr));
             for (index, panel) in b.chunks_exact(size_b).enumerate() {
+                let panel = &panel[..used_b];
                 let first = start + index * self.nr;
                 let is_whole = first + self.nr <= columns;
                 let next = b.get((index + 1) * size_b..).filter(|next| !next.is_empty()).or(then);
@@ -224,7 +230,7 @@ impl<E: GemmElement> Kernel<E> {
                                 _ => Some(further),
                             };
                             let ahead = ahead.or(further).unwrap_or_default();
-                            (self.tile)(own, panel, ahead, c, first, accumulate);
+                            (self.tile)(&own[..used_a], panel, ahead, c, first, accumulate);
                         }
                         SideA::Runs(_) => {
                             let (own, ahead) =

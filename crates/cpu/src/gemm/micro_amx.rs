@@ -134,7 +134,7 @@ fn tile(a: &[f32], b: &[f32], ahead: &[f32], c: &mut [&mut [f32]], first: usize,
     let (b, rest) = b.as_chunks::<SIDE>();
     assert!(rest.is_empty() && c.len() <= SIDE && b.len() <= super::DEPTH_BLOCK);
     ask_for_tile(c, first);
-    let pairs = b.len().div_ceil(2);
+    let pairs = b.len();
     let steps = pairs / TILE;
     let mut sums = MaybeUninit::uninit();
     let (runs, rows) = (a.as_ptr().cast(), b.as_ptr().cast());

@@ -119,3 +119,35 @@ fn tile_of_parts(
         }
     }
 }
+
+/// The twin of the kernels that multiply pairs of bf16, for operands that are pairs already: the same products in plain
+/// loops, for tests.
+#[cfg(test)]
+pub(super) fn of_pairs() -> Kernel<f32> {
+    Kernel { tile: tile_of_pairs::<false>, tile_of_runs: tile_of_pairs::<true>, ..f32() }
+}
+
+#[cfg(test)]
+fn tile_of_pairs<const RUNS: bool>(
+    a: &[f32],
+    b: &[f32],
+    _ahead: &[f32],
+    c: &mut [&mut [f32]],
+    first: usize,
+    accumulate: bool,
+) {
+    const MR: usize = 4;
+    const NR: usize = 8;
+    let pair = |pair: f32| [pair.to_bits() << 16, pair.to_bits() & 0xffff_0000].map(f32::from_bits);
+    for (i, c) in c.iter_mut().enumerate() {
+        for (j, c) in c[first..first + NR].iter_mut().enumerate() {
+            let mut sum = 0.0;
+            for (k, b) in b.chunks_exact(NR).enumerate() {
+                let a = pair(if RUNS { a[i * RUN + k] } else { a[k * MR + i] });
+                let b = pair(b[j]);
+                sum += a[0] * b[0] + a[1] * b[1];
+            }
+            *c = if accumulate { *c + sum } else { sum };
+        }
+    }
+}

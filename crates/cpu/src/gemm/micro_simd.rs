@@ -223,8 +223,6 @@ macro_rules! micro_kernel {
             ) {
                 let (b, b_rest) = b.as_chunks::<NR>();
                 assert!(b.len() <= DEPTH_BLOCK && b_rest.is_empty());
-                let depth = b.len();
-                let b = &b[..depth.div_ceil(Operands::$operands.in_one())];
                 ask_for_tile(c, first);
                 let lines = ahead.len() / LINE;
                 let mut sums: [[$vector; 2]; ROWS] = [[$zero(); 2]; ROWS];
@@ -244,7 +242,7 @@ macro_rules! micro_kernel {
                     }
                 } else {
                     let (a, a_rest) = a.as_chunks::<MR>();
-                    assert!(a.len() == depth && a_rest.is_empty());
+                    assert!(a.len() == b.len() && a_rest.is_empty());
                     for (k, (a, b)) in a.iter().zip(b).enumerate() {
                         let [b0, b1] = load(b);
                         if k < lines {

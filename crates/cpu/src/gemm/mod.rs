@@ -69,7 +69,8 @@ use std::ops::Range;
 use crate::memory;
 use rayon::prelude::*;
 
-pub(crate) use element::{GemmElement, Products};
+pub(crate) use bf16::{pair_lane, pair_two_rows};
+pub(crate) use element::{GemmElement, Products, kernel_of_pairs};
 use kernel::PANELS_IN_L2;
 pub(crate) use kernel::{Kernel, Packed, SideA};
 pub(crate) use pack::{
@@ -81,6 +82,19 @@ pub(crate) use scratch::with as with_scratch;
 /// The instruction set of the micro-kernels on this machine: `avx512`, `avx2` or `portable`.
 pub(crate) fn instruction_set() -> &'static str {
     f32::best_kernel().set.name()
+}
+
+/// The micro-kernels for operands that are pairs of bf16 already: plain loops, and what the processor has.
+#[cfg(test)]
+pub(crate) fn kernels_of_pairs() -> Vec<Kernel<f32>> {
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
+    let mut kernels = vec![micro_portable::of_pairs()];
+    let ready = |kernel| Kernel { operands: kernel::Operands::AsTheyAre, ..kernel };
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    kernels.extend(micro_amx::kernel().map(ready));
+    #[cfg(target_arch = "x86_64")]
+    kernels.extend(micro_bf16::kernel().map(ready));
+    kernels
 }
 
 /// Longest run of k that is packed, and summed in registers, at once.

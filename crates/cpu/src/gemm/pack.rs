@@ -79,7 +79,7 @@ pub(crate) trait Operand<E: GemmElement>: Sync {
     }
 
     /// Writes each lane's elements along `depth` to the front of its run, `runs` being
-    /// `[lane][RUN]`. Called only where [`Operand::layout`] is [`Layout::Runs`].
+    /// `[lane][RUN]` with room for more lanes. Called only where [`Operand::layout`] is [`Layout::Runs`].
     fn pack_runs(&self, _lanes: Range<usize>, _depth: Range<usize>, _runs: &mut [E]) {
         unreachable!("an operand that has no runs")
     }

@@ -2,9 +2,9 @@
 //!
 //! The oracle: one invocation owns one element of the open slot and gathers its terms in f64, in the order
 //! (n, oh, ow, kh, kw, channel). Cost of each kernel: 2·N·OH·OW·O·KH·KW·C/groups operations. The fast paths, and the
-//! rules by which they are taken, are in `winograd` and, for all other shapes, `conv2d_gemm`.
+//! rules by which they are taken, are in `winograd`, `conv2d_pairs` and, for all other shapes, `conv2d_gemm`.
 
-use super::{Real, Run, conv2d_gemm, fill_heavy, for_real, winograd};
+use super::{Real, Run, conv2d_gemm, conv2d_pairs, fill_heavy, for_real, winograd};
 use crate::gemm::GemmElement;
 use belamy_tensor::DType;
 use belamy_tensor::ops::conv2d::Conv2dParams;
@@ -91,6 +91,8 @@ fn conv2d_of<E: Real + GemmElement>(run: Run<'_>) {
     let e = Extents::decode(&run);
     if run.winograd && run.dtype() == DType::F32 && winograd::pays(&e) {
         winograd::conv2d(run, &e);
+    } else if let Some(kernel) = conv2d_pairs::kernel(&run, &e, e.c) {
+        conv2d_pairs::conv2d(kernel, run, &e);
     } else if run.fast && conv2d_gemm::pays(&e) {
         conv2d_gemm::conv2d::<E>(run, &e);
     } else {
@@ -128,6 +130,8 @@ fn conv2d_grad_input_of<E: Real + GemmElement>(run: Run<'_>) {
     let e = Extents::decode(&run);
     if run.winograd && run.dtype() == DType::F32 && winograd::pays(&e) {
         winograd::conv2d_grad_input(run, &e);
+    } else if let Some(kernel) = conv2d_pairs::kernel(&run, &e, e.o) {
+        conv2d_pairs::conv2d_grad_input(kernel, run, &e);
     } else if run.fast && conv2d_gemm::pays(&e) {
         conv2d_gemm::conv2d_grad_input::<E>(run, &e);
     } else {
@@ -165,6 +169,8 @@ fn conv2d_grad_weight_of<E: Real + GemmElement>(run: Run<'_>) {
     let e = Extents::decode(&run);
     if run.winograd && run.dtype() == DType::F32 && winograd::pays(&e) {
         winograd::conv2d_grad_weight(run, &e);
+    } else if let Some(kernel) = conv2d_pairs::kernel(&run, &e, e.ow) {
+        conv2d_pairs::conv2d_grad_weight(kernel, run, &e);
     } else if run.fast && conv2d_gemm::pays(&e) {
         conv2d_gemm::conv2d_grad_weight::<E>(run, &e);
     } else {

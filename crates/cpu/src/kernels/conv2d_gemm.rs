@@ -85,12 +85,20 @@ fn kernel_for<E: GemmElement>(e: &Extents, products: Products) -> &'static Kerne
     E::kernel_if(products, e.c_group.min(e.o_group) > FEW_CHANNELS)
 }
 
-/// `Y = P Wᵀ`, group by group.
 pub(super) fn conv2d<E: Real + GemmElement>(mut run: Run<'_>, e: &Extents) {
     let (x, w) = (run.input::<E>(0), run.input::<E>(1)); // x: [N, H, W, C]  w: [O, KH, KW, C/groups]
+    forward(kernel_for::<E>(e, run.products), e, x, w, run.output());
+}
+
+/// `Y = P Wᵀ`, group by group.
+pub(super) fn forward<E: Real + GemmElement>(
+    kernel: &Kernel<E>,
+    e: &Extents,
+    x: &[E],
+    w: &[E],
+    y: &mut [E],
+) {
     let depth = e.kh * e.kw * e.c_group;
-    let kernel = kernel_for::<E>(e, run.products);
-    let y = run.output::<E>();
     if e.groups == 1 {
         let weight = Matrix::lanes_by_depth(w, depth);
         let patches = windows(e, x, 0).leave_out();
@@ -105,12 +113,21 @@ pub(super) fn conv2d<E: Real + GemmElement>(mut run: Run<'_>, e: &Extents) {
     }
 }
 
-/// `W̄ = Gᵀ P`, group by group.
 pub(super) fn conv2d_grad_weight<E: Real + GemmElement>(mut run: Run<'_>, e: &Extents) {
     let (x, g) = (run.input::<E>(0), run.input::<E>(1)); // x: [N, H, W, C]  g: [N, OH, OW, O]
+    grad_weight(kernel_for::<E>(e, run.products), e, x, g, run.output());
+}
+
+/// `W̄ = Gᵀ P`, group by group.
+pub(super) fn grad_weight<E: Real + GemmElement>(
+    kernel: &Kernel<E>,
+    e: &Extents,
+    x: &[E],
+    g: &[E],
+    w: &mut [E],
+) {
     let columns = e.kh * e.kw * e.c_group;
-    let kernel = kernel_for::<E>(e, run.products);
-    let groups = run.output::<E>().chunks_exact_mut(e.o_group * columns);
+    let groups = w.chunks_exact_mut(e.o_group * columns);
     for (group, weight) in groups.enumerate() {
         let cotangent = Matrix::depth_by_lanes(&g[group * e.o_group..], e.o);
         let patches = windows(e, x, group).apart(kernel.nr);
@@ -119,15 +136,24 @@ pub(super) fn conv2d_grad_weight<E: Real + GemmElement>(mut run: Run<'_>, e: &Ex
     }
 }
 
-/// By phases or by columns.
 pub(super) fn conv2d_grad_input<E: Real + GemmElement>(mut run: Run<'_>, e: &Extents) {
     let (g, w) = (run.input::<E>(0), run.input::<E>(1)); // g: [N, OH, OW, O]  w: [O, KH, KW, C/groups]
-    let kernel = kernel_for::<E>(e, run.products);
+    grad_input(kernel_for::<E>(e, run.products), e, g, w, run.output());
+}
+
+/// By phases or by columns.
+pub(super) fn grad_input<E: Real + GemmElement>(
+    kernel: &Kernel<E>,
+    e: &Extents,
+    g: &[E],
+    w: &[E],
+    x: &mut [E],
+) {
     let wasteful = e.h * e.w >= 2 * e.oh * e.ow * e.stride[0] * e.stride[1];
     if e.groups == 1 && (e.c <= FEW_CHANNELS || wasteful) {
-        by_columns(kernel, e, g, w, run.output());
+        by_columns(kernel, e, g, w, x);
     } else {
-        by_phases(kernel, e, g, w, run.output());
+        by_phases(kernel, e, g, w, x);
     }
 }
 
@@ -262,38 +288,65 @@ fn by_columns<E: Real + GemmElement>(
 }
 
 /// One row of an image: the sum of what D has for it.
+///
+/// As many taps at a time as fall on pixels side by side of which a window's neighbours share none: then no number is added
+/// to just after it was written. The last taps come first, so that a pixel's terms are added by ascending ow.
 fn add_row<E: Real + GemmElement>(e: &Extents, d: &[E], ih: usize, row: &mut [E]) {
     row.fill(E::ZERO);
-    // Taps side by side fall on pixels side by side: KW · C elements at once.
-    let run = if e.dilation[1] == 1 { e.kw } else { 1 };
+    let together = if e.dilation[1] == 1 { e.stride[1].min(e.kw) } else { 1 };
     for kh in 0..e.kh {
         let Some(oh) = e.oh(ih, kh) else { continue };
-        for ow in 0..e.ow {
-            for kw in (0..e.kw).step_by(run) {
-                let left = (ow * e.stride[1] + kw * e.dilation[1]) as isize - e.padding[1] as isize;
-                let inside = inside(left, run, e.w);
-                if inside.is_empty() {
-                    continue;
+        for kw in (0..e.kw).step_by(together).rev() {
+            let taps = together.min(e.kw - kw);
+            let first = (kw * e.dilation[1]) as isize - e.padding[1] as isize;
+            let left = |ow: usize| first + (ow * e.stride[1]) as isize;
+            let terms = |ow: usize| &d[(((oh * e.ow + ow) * e.kh + kh) * e.kw + kw) * e.c..];
+            // The windows of which all these taps are inside the image.
+            let start = ((-first).max(0) as usize).div_ceil(e.stride[1]).min(e.ow);
+            let beyond = e.w as isize + 1 - taps as isize - first;
+            let end = (beyond.max(0) as usize).div_ceil(e.stride[1]).clamp(start, e.ow);
+            for ow in (0..start).chain(end..e.ow) {
+                let inside = inside(left(ow), taps, e.w);
+                if !inside.is_empty() {
+                    let to = (left(ow) + inside.start as isize) as usize * e.c;
+                    let terms = &terms(ow)[inside.start * e.c..inside.end * e.c];
+                    row[to..].iter_mut().zip(terms).for_each(|(sum, &term)| *sum = *sum + term);
                 }
-                let from = (((oh * e.ow + ow) * e.kh + kh) * e.kw + kw + inside.start) * e.c;
-                let to = (left + inside.start as isize) as usize * e.c;
-                let length = inside.len() * e.c;
-                add_few(&mut row[to..to + length], &d[from..from + length]);
+            }
+            if start < end {
+                let sums = &mut row[left(start) as usize * e.c..];
+                let (windows, apart) = (end - start, [e.stride[1] * e.c, e.kh * e.kw * e.c]);
+                match taps * e.c {
+                    2 => add_runs::<E, 2>(sums, terms(start), windows, apart),
+                    6 => add_runs::<E, 6>(sums, terms(start), windows, apart),
+                    length => {
+                        for window in 0..windows {
+                            let sums = &mut sums[window * apart[0]..][..length];
+                            let terms = &terms(start)[window * apart[1]..];
+                            sums.iter_mut().zip(terms).for_each(|(sum, &term)| *sum = *sum + term);
+                        }
+                    }
+                }
             }
         }
     }
 }
 
-/// Numbers that a short run is handled by at a time.
-const FEW: usize = 4;
-
-/// Adds a short run to another, some numbers at a time: a loop for any length would begin with asking how long it is.
-#[inline]
-fn add_few<E: GemmElement>(sums: &mut [E], terms: &[E]) {
-    let ((sums, sums_rest), (terms, terms_rest)) =
-        (sums.as_chunks_mut::<FEW>(), terms.as_chunks::<FEW>());
-    for (sum, term) in sums.iter_mut().zip(terms) {
-        *sum = std::array::from_fn(|lane| sum[lane] + term[lane]);
+/// Adds `count` runs of a length that the compiler knows (of grey and of coloured images by stride 2), which lie so far apart
+/// among the sums and among the terms.
+fn add_runs<E: GemmElement, const LENGTH: usize>(
+    sums: &mut [E],
+    terms: &[E],
+    count: usize,
+    apart: [usize; 2],
+) {
+    for index in 0..count {
+        let sums: &mut [E; LENGTH] =
+            sums[index * apart[0]..].first_chunk_mut().expect("pixels inside the row");
+        let terms: &[E; LENGTH] =
+            terms[index * apart[1]..].first_chunk().expect("the taps of a window");
+        for lane in 0..LENGTH {
+            sums[lane] = sums[lane] + terms[lane];
+        }
     }
-    sums_rest.iter_mut().zip(terms_rest).for_each(|(sum, &term)| *sum = *sum + term);
 }

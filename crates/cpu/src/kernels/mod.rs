@@ -7,6 +7,7 @@
 mod concat;
 mod conv2d;
 mod conv2d_gemm;
+mod conv2d_pairs;
 mod dropout;
 mod finite;
 mod gather;

@@ -102,6 +102,12 @@ struct Position {
     column: isize,
 }
 
+/// Neighbouring positions in a row.
+struct Row {
+    first: Position,
+    count: usize,
+}
+
 /// Elements `range` of run `run`, the `at`-th onwards of those asked for.
 struct Part {
     run: usize,
@@ -198,6 +204,22 @@ impl<'a, E> Patches<'a, E> {
         })
     }
 
+    /// Some positions from the `range.start`-th on, in rows: neighbours of one row of one image together.
+    fn rows(&self, range: Range<usize>) -> impl Iterator<Item = Row> {
+        let columns = if self.order == Order::Places { 1 } else { self.positions[1] };
+        let mut positions = self.positions(range.start);
+        let mut at = range.start;
+        std::iter::from_fn(move || {
+            let first = positions.next().filter(|_| at < range.end)?;
+            let count = (columns - at % columns).min(range.end - at);
+            if count > 1 {
+                positions.nth(count - 2);
+            }
+            at += count;
+            Some(Row { first, count })
+        })
+    }
+
     /// The image, row and column of what the loops are at.
     fn place(&self, [inner, middle, outer]: [usize; 3]) -> (usize, usize, usize) {
         match self.order {
@@ -288,25 +310,13 @@ impl<'a, E: GemmElement> Patches<'a, E> {
         };
         let mut list = Vec::with_capacity(count);
         let mut outside: Option<&[E]> = E::ZEROS.get(..length);
-        let columns = if self.order == Order::Places { 1 } else { self.positions[1] };
-        let mut positions = self.positions(first);
-        while list.len() < count {
-            // The positions that are left of a row of the image, or of the count.
-            let start = positions.next().expect("positions have no end");
-            let number = (first + list.len()) % columns;
-            let here = (columns - number).min(count - list.len());
-            if here > 1 {
-                positions.nth(here - 2);
-            }
-            let row = start.row + run.row;
-            if row < 0 || row >= image.height as isize {
+        for Row { first: start, count } in self.rows(first..first + count) {
+            let Some(row) = self.pixels(start, run) else {
                 let zeros = *outside.get_or_insert_with(|| put_together(start));
-                list.extend(std::iter::repeat_n(zeros, here));
+                list.extend(std::iter::repeat_n(zeros, count));
                 continue;
-            }
-            let row = (start.image * image.height + row as usize) * image.width * image.channels;
-            let row = &image.data[row..][..image.width * image.channels];
-            for index in 0..here {
+            };
+            for index in 0..count {
                 let column = start.column + (index * self.step[1]) as isize + run.column;
                 let is_inside = column >= 0 && column as usize + self.taps <= image.width;
                 list.push(if is_inside {
@@ -323,6 +333,43 @@ impl<'a, E: GemmElement> Patches<'a, E> {
             }
         }
         list
+    }
+
+    /// The row of the image under a run at a position, if there is one.
+    fn pixels(&self, position: Position, run: &TapRun) -> Option<&'a [E]> {
+        let (image, row) = (&self.image, position.row + run.row);
+        let row = usize::try_from(row).ok().filter(|&row| row < image.height)?;
+        let length = image.width * image.channels;
+        Some(&image.data[(position.image * image.height + row) * length..][..length])
+    }
+
+    /// Copies a part at the positions of a row to their runs, `[position][RUN]`.
+    fn copy_part(&self, row: &Row, part: &Part, runs: &mut [E]) {
+        let (image, run, length) = (&self.image, &self.runs[part.run], part.range.len());
+        let mut spaces = runs.chunks_exact_mut(RUN).map(|run| &mut run[part.at..][..length]);
+        let Some(pixels) = self.pixels(row.first, run) else {
+            return spaces.for_each(|space| space.fill(E::ZERO));
+        };
+        let left = row.first.column + run.column;
+        // The positions at which no tap of the run is outside the image.
+        let first = (-left).max(0) as usize;
+        let beyond = (image.width + 1) as isize - self.taps as isize - left;
+        let first = first.div_ceil(self.step[1]).min(row.count);
+        let end = (beyond.max(0) as usize).div_ceil(self.step[1]).clamp(first, row.count);
+        let put_together = |index: usize, space: &mut [E]| {
+            let column = row.first.column + (index * self.step[1]) as isize;
+            self.put_together(Position { column, ..row.first }, part, space);
+        };
+        (0..first).zip(&mut spaces).for_each(|(index, space)| put_together(index, space));
+        if first < end {
+            let from = (left + (first * self.step[1]) as isize) as usize * image.channels;
+            let from = &pixels[from + image.first + part.range.start..];
+            let apart = self.step[1] * image.channels;
+            for (index, space) in (0..end - first).zip(&mut spaces) {
+                copy_run(space, &from[index * apart..][..length]);
+            }
+        }
+        (end..row.count).zip(spaces).for_each(|(index, space)| put_together(index, space));
     }
 
     /// Writes the elements of a part that is not [`Patches::stored`] as a whole, with zeros around the image.
@@ -408,14 +455,12 @@ impl<E: GemmElement> Operand<E> for Windows<'_, '_, E> {
     fn pack_runs(&self, lanes: Range<usize>, depth: Range<usize>, runs: &mut [E]) {
         let patches = self.0;
         let parts = patches.parts(&depth);
-        let positions = patches.positions(lanes.start);
-        for (run, position) in runs.chunks_exact_mut(RUN).zip(positions) {
+        let mut rest = &mut runs[..lanes.len() * RUN];
+        for row in patches.rows(lanes) {
+            let (runs, further) = std::mem::take(&mut rest).split_at_mut(row.count * RUN);
+            rest = further;
             for part in &parts {
-                let run = &mut run[part.at..][..part.range.len()];
-                match patches.stored(position, part) {
-                    Some(stored) => copy_run(run, stored),
-                    None => patches.put_together(position, part, run),
-                }
+                patches.copy_part(&row, part, runs);
             }
         }
     }
