@@ -87,15 +87,15 @@ impl InstructionSet {
     }
 }
 
-/// Asks for the cache line of an element, to be in L2 when it is read; what is beyond the end is not asked for.
+/// Asks for the cache line where an element begins, to be in L2 when it is read, or where it would beyond the end.
 #[cfg_attr(target_arch = "x86_64", allow(unsafe_code))]
 #[inline(always)]
 pub(crate) fn prefetch<E>(from: &[E], at: usize) {
     #[cfg(target_arch = "x86_64")]
-    if let Some(element) = from.get(at) {
+    {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         // SAFETY: every x86-64 processor has the instruction, and a prefetch of any address changes nothing but caches.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(element).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.as_ptr().wrapping_add(at).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (from, at);

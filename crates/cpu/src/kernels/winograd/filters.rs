@@ -1,7 +1,7 @@
 //! The weights' transform: U = G w Gᵀ, written as the panels in which it is multiplied.
 
 use super::BAND;
-use super::tiling::{EMPTY, LANES, Lanes, Tiling, ZERO, in_two_dimensions, store_lanes};
+use super::tiling::{EMPTY, LANES, Lanes, Tiling, ZERO, in_two_dimensions, multiples, store_lanes};
 use crate::transpose::transpose;
 use crate::vectors::{prefetch, vectorised};
 use std::ops::Range;
@@ -44,6 +44,7 @@ vectorised! {
         out: &mut [f32],
     ) {
         let step = out.len() / (T::POINTS * T::POINTS); // from point to point
+        let points = multiples(step);
         let panel = depth.len() * nr;
         let mut columns = EMPTY;
         let mut taps = [[ZERO; MOST_TAPS]; LANES]; // [depth][tap], lanes are columns
@@ -52,14 +53,14 @@ vectorised! {
             for k in (0..depth.len()).step_by(LANES) {
                 gather::<T>(filters, depth.start + k, column, &mut taps);
                 for (offset, taps) in taps.iter().enumerate() {
+                    let row = (k + offset) * nr + group / nr * panel + group % nr;
                     in_two_dimensions(
                         [T::TAPS, T::POINTS],
                         &mut columns,
                         |u, v| &taps[u * T::TAPS + v],
                         T::weight,
                         |i, j, lanes| {
-                            let row = (i * T::POINTS + j) * step + (k + offset) * nr;
-                            let at = row + group / nr * panel + group % nr;
+                            let at = points[i * T::POINTS + j] + row;
                             store_lanes(out, at, lanes, nr.min(LANES), panel);
                         },
                     );

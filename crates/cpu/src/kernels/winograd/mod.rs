@@ -48,7 +48,7 @@ use crate::gemm::{DEPTH_BLOCK, GemmElement, Packed, RUN, SideA, deal_some_rows, 
 use crate::memory;
 use filters::{Filters, transform_weights};
 use planes::{
-    Band, Group, Place, Planes, TileGrid, transform_cotangents, transform_inputs,
+    Band, Group, Place, Planes, TileGrid, ask_for_outputs, transform_cotangents, transform_inputs,
     transform_outputs, transform_weight_gradients,
 };
 use rayon::prelude::*;
@@ -305,13 +305,13 @@ fn correlate<T: Tiling>(parts: &[Correlation<'_>], images: usize, out: &mut [f32
                         |band, products| {
                             let band = band * BAND..columns.min((band + 1) * BAND);
                             let out = &mut Band::Within { pixels: out, channels: columns, band };
-                            transform_outputs::<T>(
-                                products,
-                                &grid,
-                                tiles.clone(),
-                                part.target,
-                                out,
-                            );
+                            let (tiles, target) = (tiles.clone(), part.target);
+                            match products {
+                                None => ask_for_outputs(&grid, tiles, target, out),
+                                Some(products) => {
+                                    transform_outputs::<T>(products, &grid, tiles, target, out);
+                                }
+                            }
                         },
                     );
                 }
@@ -405,14 +405,15 @@ fn correlate_by_bands<T: Tiling>(part: &Correlation<'_>, images: usize, out: &mu
     }
 }
 
-/// V of some tiles, times all bands of U; `use_band` is given each band's M, `[point][tile][BAND]`.
+/// V of some tiles, times all bands of U; `use_band` is told of each band before it is multiplied, and then given its M,
+/// `[point][tile][BAND]`.
 fn multiply_tiles<T: Tiling>(
     source: &Planes<'_>,
     grid: &TileGrid,
     tiles: Range<usize>,
     weights: &[f32],
     depth: usize,
-    mut use_band: impl FnMut(usize, &[f32]),
+    mut use_band: impl FnMut(usize, Option<&[f32]>),
 ) {
     let kernel = f32::best_kernel();
     let points = T::POINTS * T::POINTS;
@@ -434,6 +435,7 @@ fn multiply_tiles<T: Tiling>(
         with_scratch(points * (count * BAND + APART), |products: &mut [f32]| {
             let all = weights;
             for band in 0..all.len() / (points * (depth * BAND + APART)) {
+                use_band(band, None);
                 for point in 0..points {
                     let products = &mut products[point * (count * BAND + APART)..][..count * BAND];
                     let at = (band * points + point) * (depth * BAND + APART);
@@ -462,7 +464,7 @@ fn multiply_tiles<T: Tiling>(
                         }
                     }
                 }
-                use_band(band, products);
+                use_band(band, Some(products));
             }
         });
     });

@@ -1,7 +1,7 @@
 //! The transforms of what is not a weight: tiles of an image, of a result, of a cotangent.
 
 use super::tiling::{
-    EMPTY, LANES, Lanes, MOST_POINTS, Tiling, ZERO, in_two_dimensions, store_lanes,
+    EMPTY, LANES, Lanes, MOST_POINTS, Tiling, ZERO, in_two_dimensions, multiples, store_lanes,
 };
 use super::{APART, BAND, Target};
 use crate::vectors::{prefetch, vectorised};
@@ -77,10 +77,16 @@ impl Place {
     }
 }
 
-/// [`LANES`] numbers from a place on.
+/// Where no pixel is: beyond all that there are, and so is what lies a row or a pixel further.
+const NOWHERE: usize = usize::MAX / 4;
+
+/// Where the pixels of a tile lie along a side of `size`: from `start` on, `step` apart, each `unit` long; [`NOWHERE`] outside.
 #[inline(always)]
-fn load(from: &[f32], at: usize) -> &Lanes {
-    from[at..].first_chunk().expect("whole groups of channels")
+fn along(start: isize, step: usize, size: usize, unit: usize) -> [usize; MOST_POINTS] {
+    [0, 1, 2, 3, 4, 5].map(|i| {
+        let at = start + (i * step) as isize;
+        if at < 0 || at >= size as isize { NOWHERE } else { at as usize * unit }
+    })
 }
 
 vectorised! {
@@ -94,51 +100,41 @@ vectorised! {
         out: &mut [f32],
     ) {
         let [height, width] = source.size;
-        let (step, reach) = (source.step, (T::POINTS - 1) * source.step);
-        let sides = [T::POINTS, T::POINTS];
+        let (step, unit) = (source.step, source.channels / LANES);
         let corner = |tile: usize| -> isize {
             let (image, first) = grid.at(tile);
             (((image * height + first[0] * step) * width) + first[1] * step) as isize
         };
+        let points = multiples(place.point);
+        let data = source.data.as_chunks::<LANES>().0;
         let mut columns = EMPTY;
         for (index, tile) in tiles.enumerate() {
             let (image, first) = grid.at(tile);
-            // Elements from a pixel of this tile to the same one of the next tile, which is asked for now.
-            let further = (corner(tile + 1) - corner(tile)) * source.channels as isize;
-            for group in groups {
-                let top = (first[0] * step) as isize + source.phases[group.phase][0];
-                let left = (first[1] * step) as isize + source.phases[group.phase][1];
-                let inside = top >= 0
-                    && left >= 0
-                    && top as usize + reach < height
-                    && left as usize + reach < width;
-                let out = &mut out[group.at..];
-                let store = |i: usize, j: usize, lanes: &Lanes| {
-                    place.store(out, i * T::POINTS + j, index, lanes);
+            // Groups from a pixel of this tile to the same one of the next tile, which is asked for now.
+            let further = (corner(tile + 1) - corner(tile)) * unit as isize;
+            for groups in groups.chunk_by(|a, b| a.phase == b.phase) {
+                let side = |axis: usize, unit: usize| {
+                    let start = (first[axis] * step) as isize + source.phases[groups[0].phase][axis];
+                    along(start, step, source.size[axis], unit)
                 };
-                if inside {
-                    let corner = (image * height + top as usize) * width + left as usize;
-                    let load = |i, j| {
-                        let pixel = corner + (i * width + j) * step;
-                        let at: usize = pixel * source.channels + group.channel;
-                        prefetch(source.data, at.wrapping_add_signed(further));
-                        load(source.data, at)
-                    };
-                    in_two_dimensions(sides, &mut columns, load, T::input, store);
-                } else {
-                    let load = |i, j| {
-                        let row = top + (i * step) as isize;
-                        let column = left + (j * step) as isize;
-                        let pixel = ((image * height) as isize + row) * width as isize + column;
-                        let at = pixel * source.channels as isize + group.channel as isize;
-                        prefetch(source.data, (at + further) as usize);
-                        let within = |at: isize, side: usize| at >= 0 && at < side as isize;
-                        if !within(row, height) || !within(column, width) {
-                            return &ZERO;
-                        }
-                        load(source.data, at as usize)
-                    };
-                    in_two_dimensions(sides, &mut columns, load, T::input, store);
+                let rows = side(0, width * unit).map(|row| row + image * height * width * unit);
+                let across = side(1, unit);
+                for group in groups {
+                    let out = &mut out[group.at + index * place.tile..];
+                    in_two_dimensions(
+                        [T::POINTS, T::POINTS],
+                        &mut columns,
+                        |i, j| {
+                            let at = rows[i] + across[j] + group.channel / LANES;
+                            prefetch(data, at.wrapping_add_signed(further));
+                            data.get(at).unwrap_or(&ZERO)
+                        },
+                        T::input,
+                        |i, j, lanes| {
+                            let at = points[i * T::POINTS + j];
+                            store_lanes(out, at, lanes, place.width, place.part);
+                        },
+                    );
                 }
             }
         }
@@ -161,15 +157,36 @@ impl Band<'_, '_> {
         }
     }
 
+    /// Asks for the cache line where a pixel's group of channels is.
     #[inline(always)]
-    fn store(&mut self, pixel: usize, group: usize, lanes: &Lanes) {
-        let (to, at) = match self {
+    fn ask_for(&self, pixel: usize, group: usize) {
+        match self {
             Band::Within { pixels, channels, band } => {
-                (&mut **pixels, pixel * *channels + band.start + group)
+                prefetch(pixels, pixel * channels + band.start + group);
             }
-            Band::Alone(pixels) => (&mut *pixels[pixel], group),
-        };
-        to[at..at + LANES].copy_from_slice(lanes);
+            Band::Alone(pixels) => prefetch(pixels[pixel], group),
+        }
+    }
+}
+
+/// Asks for the pixels that [`transform_outputs`] will write, so that they are near when it does.
+pub(super) fn ask_for_outputs(
+    grid: &TileGrid,
+    tiles: Range<usize>,
+    target: Target,
+    out: &Band<'_, '_>,
+) {
+    let [height, width] = target.size;
+    for tile in tiles {
+        let (image, first) = grid.at(tile);
+        let end = [0, 1].map(|axis| grid.positions[axis].min(first[axis] + grid.side));
+        for i in first[0]..end[0] {
+            let row = image * height + target.first[0] + i * target.step;
+            for j in first[1]..end[1] {
+                let pixel = row * width + target.first[1] + j * target.step;
+                (0..out.width()).step_by(LANES).for_each(|group| out.ask_for(pixel, group));
+            }
+        }
     }
 }
 
@@ -182,29 +199,45 @@ vectorised! {
         target: Target,
         out: &mut Band<'_, '_>,
     ) {
-        let count = tiles.len();
         let [height, width] = target.size;
+        let products = products.as_chunks::<LANES>().0;
+        let points = multiples((tiles.len() * BAND + APART) / LANES);
+        let groups = out.width() / LANES;
+        let unit = match out {
+            Band::Within { channels, .. } => *channels / LANES,
+            Band::Alone(_) => 1,
+        };
         let mut columns = EMPTY;
         for (index, tile) in tiles.enumerate() {
             let (image, first) = grid.at(tile);
-            for group in (0..out.width()).step_by(LANES) {
-                let there = [0, 1].map(|axis| T::OUTPUTS.min(grid.positions[axis] - first[axis]));
-                in_two_dimensions(
-                    [T::POINTS, T::OUTPUTS],
-                    &mut columns,
-                    |i, j| {
-                        let point = (i * T::POINTS + j) * (count * BAND + APART);
-                        load(products, point + index * BAND + group)
-                    },
-                    T::output,
-                    |i, j, lanes| {
-                        if i < there[0] && j < there[1] {
-                            let row = target.first[0] + (first[0] + i) * target.step;
-                            let column = target.first[1] + (first[1] + j) * target.step;
-                            out.store((image * height + row) * width + column, group, lanes);
-                        }
-                    },
-                );
+            let side = |axis: usize, unit: usize| {
+                let start = target.first[axis] + first[axis] * target.step;
+                along(start as isize, target.step, target.size[axis], unit)
+            };
+            let rows = side(0, width * unit).map(|row| row + image * height * width * unit);
+            let across = side(1, unit);
+            for group in 0..groups {
+                let sides = [T::POINTS, T::OUTPUTS];
+                let product = |i: usize, j: usize| {
+                    &products[points[i * T::POINTS + j] + index * (BAND / LANES) + group]
+                };
+                match out {
+                    Band::Within { pixels, band, .. } => {
+                        let (pixels, at) = (pixels.as_chunks_mut().0, band.start / LANES + group);
+                        in_two_dimensions(sides, &mut columns, product, T::output, |i, j, lanes| {
+                            if let Some(to) = pixels.get_mut(rows[i] + across[j] + at) {
+                                *to = *lanes;
+                            }
+                        });
+                    }
+                    Band::Alone(pixels) => {
+                        in_two_dimensions(sides, &mut columns, product, T::output, |i, j, lanes| {
+                            if let Some(to) = pixels.get_mut(rows[i] + across[j]) {
+                                to.as_chunks_mut().0[group] = *lanes;
+                            }
+                        });
+                    }
+                }
             }
         }
     }
@@ -220,29 +253,22 @@ vectorised! {
         channels: usize,
         out: &mut [f32],
     ) {
+        let (g, out) = (g.as_chunks::<LANES>().0, out.as_chunks_mut::<LANES>().0);
+        let unit = channels / LANES;
+        let points = multiples(tiles.len() * unit + APART / LANES);
         let mut columns = EMPTY;
-        let count = tiles.len();
         for (index, tile) in tiles.enumerate() {
             let (image, first) = grid.at(tile);
-            let there = [0, 1].map(|axis| T::OUTPUTS.min(size[axis] - first[axis]));
-            for channel in (0..channels).step_by(LANES) {
+            let side = |axis: usize, unit: usize| along(first[axis] as isize, 1, size[axis], unit);
+            let rows = side(0, size[1] * unit).map(|row| row + image * size[0] * size[1] * unit);
+            let across = side(1, unit);
+            for group in 0..unit {
                 in_two_dimensions(
                     [T::OUTPUTS, T::POINTS],
                     &mut columns,
-                    |i, j| {
-                        if i < there[0] && j < there[1] {
-                            let pixel = (image * size[0] + first[0] + i) * size[1] + first[1] + j;
-                            load(g, pixel * channels + channel)
-                        } else {
-                            &ZERO
-                        }
-                    },
+                    |i, j| g.get(rows[i] + across[j] + group).unwrap_or(&ZERO),
                     T::cotangent,
-                    |i, j, lanes| {
-                        let point = (i * T::POINTS + j) * (count * channels + APART);
-                        let at = point + index * channels + channel;
-                        out[at..at + LANES].copy_from_slice(lanes);
-                    },
+                    |i, j, lanes| out[points[i * T::POINTS + j] + index * unit + group] = *lanes,
                 );
             }
         }
@@ -262,20 +288,21 @@ vectorised! {
         let mut places = [None; MOST_POINTS * MOST_POINTS];
         let there = taps.iter().enumerate().filter(|(_, tap)| tap.is_some()).map(|(tap, _)| tap);
         let there = there.enumerate().map(|(place, tap)| places[tap] = Some(place)).count();
+        let sums = sums.as_chunks::<LANES>().0;
+        let points = multiples((outputs * BAND + APART) / LANES);
         let mut columns = EMPTY;
         for (output, owned) in owned.chunks_exact_mut(there).enumerate() {
-            for group in (0..owned[0].len()).step_by(LANES) {
+            for group in 0..owned[0].len() / LANES {
                 in_two_dimensions(
                     [T::POINTS, T::TAPS],
                     &mut columns,
                     |i, j| {
-                        let point = (i * T::POINTS + j) * (outputs * BAND + APART);
-                        load(sums, point + output * BAND + group)
+                        &sums[points[i * T::POINTS + j] + output * (BAND / LANES) + group]
                     },
                     T::weight_gradient,
                     |u, v, lanes| {
                         if let Some(place) = places[u * T::TAPS + v] {
-                            owned[place][group..group + LANES].copy_from_slice(lanes);
+                            owned[place].as_chunks_mut().0[group] = *lanes;
                         }
                     },
                 );

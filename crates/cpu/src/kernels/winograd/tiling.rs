@@ -232,6 +232,8 @@ impl Tiling for FiveTaps {
 
 /// A 1-D transform of `from` numbers to `to`, of the columns first and then of the rows, for [`LANES`] channels at once:
 /// numbers come from `load(row, column)` and go to `store(row, column, numbers)`. `columns` is space to work in.
+///
+/// Written out for each column and row: where in memory a number lies is then known in advance, and costs no multiplication.
 #[inline(always)]
 pub(super) fn in_two_dimensions<'a>(
     [from, to]: [usize; 2],
@@ -240,28 +242,46 @@ pub(super) fn in_two_dimensions<'a>(
     transform: impl Fn(Line) -> Line,
     mut store: impl FnMut(usize, usize, &Lanes),
 ) {
-    for (j, column) in columns[..from].iter_mut().enumerate() {
+    macro_rules! each {
+        ($count:expr, |$index:ident| $body:block) => {
+            each!(@ $count, $index, $body, 0 1 2 3 4 5)
+        };
+        (@ $count:expr, $index:ident, $body:block, $($value:literal)*) => {
+            $(if $value < $count {
+                let $index = $value;
+                $body
+            })*
+        };
+    }
+    each!(from, |j| {
         let number = |i: usize| if i < from { load(i, j) } else { &ZERO };
         let numbers = [number(0), number(1), number(2), number(3), number(4), number(5)];
-        in_each_lane(numbers, column, &transform);
-    }
+        in_each_lane(numbers, &mut columns[j], &transform);
+    });
     let mut row = [ZERO; MOST_POINTS];
-    for i in 0..to {
+    each!(to, |i| {
         // What stands beyond `from` is not looked at by the transform.
         let numbers = [0, 1, 2, 3, 4, 5].map(|j| &columns[j][i]);
         in_each_lane(numbers, &mut row, &transform);
-        for (j, numbers) in row[..to].iter().enumerate() {
-            store(i, j, numbers);
-        }
-    }
+        each!(to, |j| {
+            store(i, j, &row[j]);
+        });
+    });
 }
 
-/// Writes lanes to `out[at..]`, `width` of them together and `part` elements from those to the next.
+/// The multiples of a number: where each point begins.
+#[inline(always)]
+pub(super) fn multiples(number: usize) -> [usize; MOST_POINTS * MOST_POINTS] {
+    std::array::from_fn(|point| point * number)
+}
+
+/// Writes lanes to `out[at..]`, `width` of them together and `part` elements from those to the next; `at` is a multiple of the
+/// width.
 #[inline(always)]
 pub(super) fn store_lanes(out: &mut [f32], at: usize, lanes: &Lanes, width: usize, part: usize) {
     if width == LANES {
-        // A length that the compiler knows: one store and no call.
-        out[at..at + LANES].copy_from_slice(lanes);
+        // Whole groups lie at multiples of their length: one comparison and one store.
+        out.as_chunks_mut().0[at / LANES] = *lanes;
     } else {
         for (index, lanes) in lanes.chunks_exact(width).enumerate() {
             out[at + index * part..][..width].copy_from_slice(lanes);
