@@ -195,6 +195,7 @@ fn product(options: &Options) -> Result<(), Box<dyn Error>> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse()?;
+    belamy_cpu::start_threads(0, true)?;
     options.works.iter().try_for_each(|work| match work.as_str() {
         "matmul" => product(&options),
         recipe => measure(recipe, &options),

@@ -138,16 +138,12 @@ fn absent(name: &str, kind: &str) -> Failure {
 /// More threads than any machine has cores only cost memory.
 const MOST_THREADS: usize = 4096;
 
-/// Limits the threads that kernels run on; 0 leaves the choice to the machine.
-pub(crate) fn limit_threads(threads: usize) -> Result<()> {
-    if threads == 0 {
-        return Ok(());
-    }
+/// Makes the threads that kernels run on; 0 leaves the number to the machine. The calling thread is `one_of_them` where it
+/// alone launches kernels.
+pub(crate) fn start_threads(threads: usize, one_of_them: bool) -> Result<()> {
     if threads > MOST_THREADS {
         return Err(Failure::usage(format!("--threads {threads}: must be at most {MOST_THREADS}")));
     }
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build_global()
-        .map_err(|error| Failure::new(format!("--threads {threads}: {error}")))
+    belamy_cpu::start_threads(threads, one_of_them)
+        .map_err(|why| Failure::new(format!("--threads {threads}: {why}")))
 }

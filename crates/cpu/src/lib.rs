@@ -99,6 +99,36 @@ pub fn instruction_set() -> &'static str {
     gemm::instruction_set()
 }
 
+/// Makes the threads that kernels of this process run on: so many, or for 0 what `RAYON_NUM_THREADS` says, or as many as the
+/// machine runs at once. The calling thread is `one_of_them` or waits while they work; a single one is always another.
+///
+/// A program that launches kernels from one thread alone gains by its being one: it need not be put to sleep and woken for each
+/// kernel (a step of `mnist-mlp` took 27.7 ms instead of 29.8 on two threads of a Xeon). Where several threads launch kernels,
+/// one that waits for another would be missing. Without this call the first kernel makes threads, all others. Results do not
+/// depend on it.
+///
+/// Fails if there are such threads already, or the system has no more.
+///
+/// ```
+/// belamy_cpu::start_threads(2, true).unwrap();
+/// assert!(belamy_cpu::start_threads(2, true).is_err());
+/// ```
+pub fn start_threads(number: usize, one_of_them: bool) -> Result<()> {
+    let named =
+        || std::env::var("RAYON_NUM_THREADS").ok()?.parse().ok().filter(|&number| number > 0);
+    let there = || std::thread::available_parallelism().map_or(1, |number| number.get());
+    let number = if number > 0 { number } else { named().unwrap_or_else(there) };
+    let mut pool = rayon::ThreadPoolBuilder::new().num_threads(number);
+    // Alone it would leave nobody for what other threads hand over while it waits for them.
+    if one_of_them && number > 1 {
+        pool = pool.use_current_thread();
+    }
+    pool.build_global().map_err(|why| {
+        let device = DeviceId { name: "cpu", index: 0 };
+        Error::new(ErrorKind::Device { device, message: format!("{number} threads: {why}") })
+    })
+}
+
 impl Cpu {
     fn error(&self, message: impl Into<String>) -> Error {
         Error::new(ErrorKind::Device { device: self.id(), message: message.into() })

@@ -89,7 +89,6 @@ const FIRST_RECIPE: &str = "mnist-mlp";
 const FIRST_STEPS: u64 = 3_000;
 
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
-    device::limit_threads(arguments.threads)?;
     resume_automatically(&mut arguments)?;
     let begun = arguments.resume.as_deref().map(run::read_plan).transpose()?;
     let own = begun
@@ -101,6 +100,10 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let arithmetic = Arithmetic { precision, conv };
     let stop = stop::watch(seconds("--stop-before", arguments.stop_before)?)?;
     let job = Job::begin(seconds("--deadline", arguments.deadline)?)?;
+    let shards = begun.as_ref().map(|plan| plan.shards).or(arguments.shards);
+    // Ranks other than the first are threads of their own, and launch kernels.
+    let leads_alone = job.leads() && shards.is_none_or(|shards| shards == job.processes());
+    device::start_threads(arguments.threads, leads_alone)?;
     let (mut plan, data) = match begun {
         Some(plan) => resumed(&arguments, arithmetic.of(plan), &device)?,
         None => new(&arguments, arithmetic, &device)?,

@@ -104,7 +104,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         return Err(Failure::usage(message));
     }
     arguments.plot.iter().try_for_each(|path| plottable(path))?;
-    device::limit_threads(arguments.threads)?;
+    device::start_threads(arguments.threads, true)?;
     let (devices, skipped) = devices(&arguments.device)?;
     let options =
         Options { recipes, steps, kernels, seconds: arguments.seconds, cold: arguments.cold };

@@ -89,7 +89,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let recipe = Recipe::named(&arguments.recipe)?;
     let batch = if arguments.batch == 0 { recipe.batch } else { arguments.batch };
     checked(arguments, batch)?;
-    device::limit_threads(arguments.threads)?;
+    device::start_threads(arguments.threads, true)?;
     let device = device::find(&arguments.device)?;
     let job = Job::begin(DEADLINE)?;
     let all = job.ranks(job.processes())?;
