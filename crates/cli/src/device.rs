@@ -144,6 +144,9 @@ pub(crate) fn start_threads(threads: usize, one_of_them: bool) -> Result<()> {
     if threads > MOST_THREADS {
         return Err(Failure::usage(format!("--threads {threads}: must be at most {MOST_THREADS}")));
     }
-    belamy_cpu::start_threads(threads, one_of_them)
-        .map_err(|why| Failure::new(format!("--threads {threads}: {why}")))
+    match belamy_cpu::start_threads(threads, one_of_them) {
+        Err(why) if threads > 0 => Err(Failure::new(format!("--threads {threads}: {why}"))),
+        // Where there are some already, any will do.
+        _ => Ok(()),
+    }
 }

@@ -100,12 +100,12 @@ pub fn instruction_set() -> &'static str {
 }
 
 /// Makes the threads that kernels of this process run on: so many, or for 0 what `RAYON_NUM_THREADS` says, or as many as the
-/// machine runs at once. The calling thread is `one_of_them` or waits while they work; a single one is always another.
+/// machine runs at once. The calling thread is `one_of_them`, or waits while they work.
 ///
 /// A program that launches kernels from one thread alone gains by its being one: it need not be put to sleep and woken for each
-/// kernel (a step of `mnist-mlp` took 27.7 ms instead of 29.8 on two threads of a Xeon). Where several threads launch kernels,
-/// one that waits for another would be missing. Without this call the first kernel makes threads, all others. Results do not
-/// depend on it.
+/// kernel (a step of `mnist-mlp` took 27.7 ms instead of 29.8 on two threads of a Xeon). Where several threads launch kernels
+/// none should be, as while it waits for another it is missing, or, if it is the only one, does not come to what that waits for.
+/// Without this call the first kernel makes threads, all others. Results do not depend on it.
 ///
 /// Fails if there are such threads already, or the system has no more.
 ///
@@ -119,8 +119,7 @@ pub fn start_threads(number: usize, one_of_them: bool) -> Result<()> {
     let there = || std::thread::available_parallelism().map_or(1, |number| number.get());
     let number = if number > 0 { number } else { named().unwrap_or_else(there) };
     let mut pool = rayon::ThreadPoolBuilder::new().num_threads(number);
-    // Alone it would leave nobody for what other threads hand over while it waits for them.
-    if one_of_them && number > 1 {
+    if one_of_them {
         pool = pool.use_current_thread();
     }
     pool.build_global().map_err(|why| {

@@ -101,9 +101,9 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let stop = stop::watch(seconds("--stop-before", arguments.stop_before)?)?;
     let job = Job::begin(seconds("--deadline", arguments.deadline)?)?;
     let shards = begun.as_ref().map(|plan| plan.shards).or(arguments.shards);
-    // Ranks other than the first are threads of their own, and launch kernels.
-    let leads_alone = job.leads() && shards.is_none_or(|shards| shards == job.processes());
-    device::start_threads(arguments.threads, leads_alone)?;
+    // Where a process has one rank, this thread alone launches kernels.
+    let is_alone = shards.is_none_or(|shards| shards == job.processes());
+    device::start_threads(arguments.threads, is_alone)?;
     let (mut plan, data) = match begun {
         Some(plan) => resumed(&arguments, arithmetic.of(plan), &device)?,
         None => new(&arguments, arithmetic, &device)?,
@@ -115,18 +115,15 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let ranks = job.ranks(plan.shards)?;
     #[cfg(feature = "faults")]
     let ranks = crate::faults::among(ranks)?;
-    let (led, others) = ranks.split_at(usize::from(job.leads()));
+    let [first, others @ ..] = &ranks[..] else { return Err(Failure::new("a process has a rank")) };
     std::thread::scope(|scope| {
-        let companions: Vec<_> = others
-            .iter()
-            .map(|rank| {
-                let accompany = || accompany(&plan, &data, &device, &arguments, rank, &stop);
-                scope.spawn(move || ranks::work(rank, accompany))
-            })
-            .collect();
-        let ended = match led {
-            [rank] => ranks::work(rank, || lead(&plan, &data, &device, &arguments, rank, &stop)),
-            _ => Ok(None),
+        let accompany =
+            |rank| ranks::work(rank, || accompany(&plan, &data, &device, &arguments, rank, &stop));
+        let companions: Vec<_> =
+            others.iter().map(|rank| scope.spawn(move || accompany(rank))).collect();
+        let ended = match job.leads() {
+            true => ranks::work(first, || lead(&plan, &data, &device, &arguments, first, &stop)),
+            false => accompany(first).map(|()| None),
         };
         let mut failures = Vec::new();
         for companion in companions {

@@ -25,7 +25,7 @@
 //! split in any way gives the bits of the whole batch. (AVX2 and AVX-512 agree too; the portable
 //! micro-kernel rounds differently where it has no fused multiply-add, and so does a matrix unit.)
 //!
-//! In bf16 ([`Products`]) operands are rounded when they are packed, and all the rest stays: sums are f32. Where the
+//! In bf16 ([`Products`]) operands are rounded when they are packed, or before ([`kernel_of_pairs`]), and all the rest stays: sums are f32. Where the
 //! processor has a matrix unit (AMX), that multiplies them. With `BELAMY_ISA=amx` it multiplies f32 too, each number being the
 //! sum of three bf16 ([`parts`]): six products for one, of which the unit makes 2.7 times as many as AVX-512 makes of f32, and
 //! about half of the error, as it sums in steps. (Not by itself: whole steps have not been faster by it.)

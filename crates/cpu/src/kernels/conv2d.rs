@@ -91,7 +91,7 @@ fn conv2d_of<E: Real + GemmElement>(run: Run<'_>) {
     let e = Extents::decode(&run);
     if run.winograd && run.dtype() == DType::F32 && winograd::pays(&e) {
         winograd::conv2d(run, &e);
-    } else if let Some(kernel) = conv2d_pairs::kernel(&run, &e, e.c) {
+    } else if let Some(kernel) = conv2d_pairs::for_conv2d(&run, &e) {
         conv2d_pairs::conv2d(kernel, run, &e);
     } else if run.fast && conv2d_gemm::pays(&e) {
         conv2d_gemm::conv2d::<E>(run, &e);
@@ -130,7 +130,7 @@ fn conv2d_grad_input_of<E: Real + GemmElement>(run: Run<'_>) {
     let e = Extents::decode(&run);
     if run.winograd && run.dtype() == DType::F32 && winograd::pays(&e) {
         winograd::conv2d_grad_input(run, &e);
-    } else if let Some(kernel) = conv2d_pairs::kernel(&run, &e, e.o) {
+    } else if let Some(kernel) = conv2d_pairs::for_grad_input(&run, &e) {
         conv2d_pairs::conv2d_grad_input(kernel, run, &e);
     } else if run.fast && conv2d_gemm::pays(&e) {
         conv2d_gemm::conv2d_grad_input::<E>(run, &e);
@@ -169,7 +169,7 @@ fn conv2d_grad_weight_of<E: Real + GemmElement>(run: Run<'_>) {
     let e = Extents::decode(&run);
     if run.winograd && run.dtype() == DType::F32 && winograd::pays(&e) {
         winograd::conv2d_grad_weight(run, &e);
-    } else if let Some(kernel) = conv2d_pairs::kernel(&run, &e, e.ow) {
+    } else if let Some(kernel) = conv2d_pairs::for_grad_weight(&run, &e) {
         conv2d_pairs::conv2d_grad_weight(kernel, run, &e);
     } else if run.fast && conv2d_gemm::pays(&e) {
         conv2d_gemm::conv2d_grad_weight::<E>(run, &e);

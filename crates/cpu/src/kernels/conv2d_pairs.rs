@@ -12,6 +12,9 @@
 //!                                          a convolution of the columns at 2·stride, without padding
 //! ```
 //!
+//! Colours come in threes. Where the stride divides the kernel, pixels are taken together, as many as the stride, in rows that
+//! begin with the padding: a convolution of stride 1 along the columns, of KW/stride taps of stride·C channels.
+//!
 //! Rounding while operands are packed rounds a number as often as there are taps that read it, four times by a 4 × 4 kernel of
 //! stride 2.
 //!
@@ -24,11 +27,35 @@ use crate::gemm::{Kernel, Products, kernel_of_pairs, pair_lane, pair_two_rows, w
 use crate::memory;
 use belamy_tensor::DType;
 
-/// The micro-kernel for a convolution that sums over so many neighbours, if this is the way to compute it.
-pub(super) fn kernel(run: &Run<'_>, e: &Extents, summed: usize) -> Option<&'static Kernel<f32>> {
+/// How many pixels of a row are taken together so that their channels are pairs, if they can be.
+fn pixels_together(e: &Extents) -> Option<usize> {
+    let [stride, dilation] = [e.stride[1], e.dilation[1]];
+    let divides = dilation == 1 && e.kw.is_multiple_of(stride);
+    match e.c.is_multiple_of(2) {
+        true => Some(1),
+        false => (divides && stride.is_multiple_of(2)).then_some(stride),
+    }
+}
+
+/// The micro-kernel of pairs, if this is the way to compute a convolution.
+fn kernel(run: &Run<'_>, e: &Extents) -> Option<&'static Kernel<f32>> {
     let is_rounded = run.fast && run.products == Products::Bf16 && run.dtype() == DType::F32;
-    let pays = e.groups == 1 && summed.is_multiple_of(2) && conv2d_gemm::pays(e);
-    kernel_of_pairs().filter(|_| is_rounded && pays)
+    kernel_of_pairs().filter(|_| is_rounded && e.groups == 1 && conv2d_gemm::pays(e))
+}
+
+/// The micro-kernel for [`conv2d`], where what it sums over is pairs.
+pub(super) fn for_conv2d(run: &Run<'_>, e: &Extents) -> Option<&'static Kernel<f32>> {
+    kernel(run, e).filter(|_| pixels_together(e).is_some())
+}
+
+/// The same for [`conv2d_grad_input`],
+pub(super) fn for_grad_input(run: &Run<'_>, e: &Extents) -> Option<&'static Kernel<f32>> {
+    kernel(run, e).filter(|_| e.o.is_multiple_of(2))
+}
+
+/// and for [`conv2d_grad_weight`].
+pub(super) fn for_grad_weight(run: &Run<'_>, e: &Extents) -> Option<&'static Kernel<f32>> {
+    kernel(run, e).filter(|_| e.ow.is_multiple_of(2))
 }
 
 /// `y = x ⋆ w`.
@@ -47,11 +74,26 @@ pub(super) fn conv2d_grad_weight(kernel: &Kernel<f32>, mut run: Run<'_>, e: &Ext
 }
 
 fn forward(kernel: &Kernel<f32>, e: &Extents, x: &[f32], w: &[f32], y: &mut [f32]) {
-    with_scratch(x.len() / 2, |x_pairs: &mut [f32]| {
-        pair_neighbours(x, x_pairs);
+    let together = pixels_together(e).expect("asked for before");
+    let halved = match together {
+        1 => Extents { c: e.c / 2, c_group: e.c / 2, ..*e },
+        _ => Extents {
+            w: e.ow + e.kw / together - 1,
+            c: together * e.c / 2,
+            c_group: together * e.c / 2,
+            kw: e.kw / together,
+            stride: [e.stride[0], 1],
+            padding: [e.padding[0], 0],
+            ..*e
+        },
+    };
+    with_scratch(e.n * e.h * halved.w * halved.c, |x_pairs: &mut [f32]| {
+        match together {
+            1 => pair_neighbours(x, x_pairs),
+            _ => pair_padded(e, x, halved.w * halved.c, x_pairs),
+        }
         with_scratch(w.len() / 2, |w_pairs: &mut [f32]| {
             pair_neighbours(w, w_pairs);
-            let halved = Extents { c: e.c / 2, c_group: e.c / 2, ..*e };
             conv2d_gemm::forward(kernel, &halved, x_pairs, w_pairs, y);
         });
     });
@@ -92,6 +134,24 @@ fn pair_neighbours(from: &[f32], to: &mut [f32]) {
     spread(to, SERIAL_ELEMENTS, &|index, to| {
         let first = 2 * index * SERIAL_ELEMENTS;
         pair_lane(&from[first..first + 2 * to.len()], to);
+    });
+}
+
+/// Each row of `to`, `length` long, = the pairs of numbers of the row in `x` with its padding before, and zeros after it.
+fn pair_padded(e: &Extents, x: &[f32], length: usize, to: &mut [f32]) {
+    let before = e.padding[1] * e.c;
+    let row = e.w * e.c;
+    let rows = SERIAL_ELEMENTS.div_ceil(length);
+    spread(to, rows * length, &|index, to| {
+        let mut padded = vec![0.0; 2 * length];
+        let used = row.min((2 * length).saturating_sub(before));
+        let from = x[index * rows * row..].chunks_exact(row);
+        for (from, to) in from.zip(to.chunks_exact_mut(length)) {
+            if used > 0 {
+                padded[before..before + used].copy_from_slice(&from[..used]);
+            }
+            pair_lane(&padded, to);
+        }
     });
 }
 

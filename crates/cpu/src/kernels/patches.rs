@@ -389,7 +389,7 @@ impl<'a, E: GemmElement> Patches<'a, E> {
             let pixel = (pixel + (left + inside.start as isize) as usize) * image.channels;
             let from = pixel + image.first + start - inside.start * image.used;
             let to = &mut to[start - part.range.start..end - part.range.start];
-            to.copy_from_slice(&image.data[from..from + to.len()]);
+            copy_run(to, &image.data[from..from + to.len()]);
         }
     }
 }

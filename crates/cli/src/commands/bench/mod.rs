@@ -97,6 +97,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(Of::Scaling(arguments)) = &arguments.of {
         return scaling::run(arguments);
     }
+    device::start_threads(arguments.threads, true)?;
     let (steps, kernels) = chosen(&arguments.what)?;
     let recipes = recipes(&arguments.recipe, arguments.batch)?;
     if !(arguments.seconds > 0.0 && arguments.seconds <= MOST_SECONDS) {
@@ -104,7 +105,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         return Err(Failure::usage(message));
     }
     arguments.plot.iter().try_for_each(|path| plottable(path))?;
-    device::start_threads(arguments.threads, true)?;
     let (devices, skipped) = devices(&arguments.device)?;
     let options =
         Options { recipes, steps, kernels, seconds: arguments.seconds, cold: arguments.cold };
