@@ -89,9 +89,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let recipe = Recipe::named(&arguments.recipe)?;
     let batch = if arguments.batch == 0 { recipe.batch } else { arguments.batch };
     checked(arguments, batch)?;
-    device::start_threads(arguments.threads, true)?;
-    let device = device::find(&arguments.device)?;
     let job = Job::begin(DEADLINE)?;
+    // A single process counts what two threads of it hand over, and waits for them.
+    device::start_threads(arguments.threads, job.processes() > 1)?;
+    let device = device::find(&arguments.device)?;
     let all = job.ranks(job.processes())?;
     let [everybody] = &all[..] else { return Err(Failure::new("a process has one rank here")) };
     let mut counts: Vec<usize> = std::iter::successors(Some(1), |count| Some(2 * count))
