@@ -87,7 +87,7 @@ impl InstructionSet {
     }
 }
 
-/// Asks for the cache line where an element begins, to be in L2 when it is read, or where it would beyond the end.
+/// Asks for the cache line of an element, to be in L2 when it is read; a place beyond the end does no harm.
 #[cfg_attr(target_arch = "x86_64", allow(unsafe_code))]
 #[inline(always)]
 pub(crate) fn prefetch<E>(from: &[E], at: usize) {

@@ -304,14 +304,17 @@ fn correlate<T: Tiling>(parts: &[Correlation<'_>], images: usize, out: &mut [f32
                         depth,
                         |band, products| {
                             let band = band * BAND..columns.min((band + 1) * BAND);
-                            let out = &mut Band::Within { pixels: out, channels: columns, band };
                             let (tiles, target) = (tiles.clone(), part.target);
-                            match products {
-                                None => ask_for_outputs(&grid, tiles, target, out),
-                                Some(products) => {
-                                    transform_outputs::<T>(products, &grid, tiles, target, out);
-                                }
-                            }
+                            let Some(products) = products else {
+                                return ask_for_outputs(
+                                    &grid,
+                                    tiles,
+                                    target,
+                                    (out, columns, &band),
+                                );
+                            };
+                            let out = &mut Band::Within { pixels: out, channels: columns, band };
+                            transform_outputs::<T>(products, &grid, tiles, target, out);
                         },
                     );
                 }

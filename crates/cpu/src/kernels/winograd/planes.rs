@@ -156,25 +156,14 @@ impl Band<'_, '_> {
             Band::Alone(pixels) => pixels.first().map_or(0, |band| band.len()),
         }
     }
-
-    /// Asks for the cache line where a pixel's group of channels is.
-    #[inline(always)]
-    fn ask_for(&self, pixel: usize, group: usize) {
-        match self {
-            Band::Within { pixels, channels, band } => {
-                prefetch(pixels, pixel * channels + band.start + group);
-            }
-            Band::Alone(pixels) => prefetch(pixels[pixel], group),
-        }
-    }
 }
 
-/// Asks for the pixels that [`transform_outputs`] will write, so that they are near when it does.
+/// Asks for a band of `channels` of the pixels that [`transform_outputs`] will write, so that they are near when it does.
 pub(super) fn ask_for_outputs(
     grid: &TileGrid,
     tiles: Range<usize>,
     target: Target,
-    out: &Band<'_, '_>,
+    (pixels, channels, band): (&[f32], usize, &Range<usize>),
 ) {
     let [height, width] = target.size;
     for tile in tiles {
@@ -184,7 +173,8 @@ pub(super) fn ask_for_outputs(
             let row = image * height + target.first[0] + i * target.step;
             for j in first[1]..end[1] {
                 let pixel = row * width + target.first[1] + j * target.step;
-                (0..out.width()).step_by(LANES).for_each(|group| out.ask_for(pixel, group));
+                let groups = band.clone().step_by(LANES);
+                groups.for_each(|channel| prefetch(pixels, pixel * channels + channel));
             }
         }
     }
