@@ -82,12 +82,26 @@ fn numbers(path: &Path, file: &hdf5_pure::File, name: &str, size: u64) -> Result
             "a number takes {bytes} bytes, and {LARGEST_NUMBER} are the most"
         )));
     }
+    // All chunks are listed before one is read.
+    let chunk = set.chunk_shape().map_err(|error| fail(error.to_string()))?.unwrap_or_default();
+    if !are_few(&shape, &chunk, size) {
+        let found = bytes_in_words(size.into());
+        return Err(fail(format!("a file of {found} holds no {shape:?} numbers by {chunk:?}")));
+    }
     let values = set.read_f64().map_err(|error| fail(error.to_string()))?;
     if values.len() as u64 != count || count == 0 {
         let found = values.len();
         return Err(fail(format!("it is to be {shape:?} numbers and has {found}")));
     }
     Ok((values, shape.first().copied().unwrap_or(1)))
+}
+
+/// Whether a data set of a shape is cut into no more chunks than a file of so many bytes can hold: a chunk takes a byte at least.
+fn are_few(shape: &[u64], chunk: &[u64], size: u64) -> bool {
+    let mut pieces =
+        shape.iter().zip(chunk).map(|(extent, chunk)| extent.div_ceil((*chunk).max(1)));
+    let chunks = pieces.try_fold(1u64, |product, pieces| product.checked_mul(pieces));
+    chunks.is_some_and(|chunks| chunks <= size)
 }
 
 #[cfg(test)]
@@ -120,6 +134,17 @@ mod tests {
         assert_eq!(load(&path).unwrap().digest, data.digest);
         std::fs::remove_file(&path).unwrap();
         assert!(load(&path).unwrap_err().to_string().contains(".h5"));
+    }
+
+    #[test]
+    fn chunks_are_no_more_than_bytes() {
+        assert!(are_few(&[10, 360], &[], 1));
+        assert!(are_few(&[10, 360], &[1, 360], 10));
+        assert!(are_few(&[10, 360], &[3, 100], 16));
+        assert!(!are_few(&[10, 360], &[3, 100], 15));
+        // What the fuzzer found: 807 bytes, and a chunk for each number.
+        assert!(!are_few(&[832_000, 1], &[1, 1], 807));
+        assert!(!are_few(&[u64::MAX, 2], &[1, 0], u64::MAX));
     }
 
     #[test]
