@@ -114,17 +114,13 @@ pub fn instruction_set() -> &'static str {
 /// assert!(belamy_cpu::start_threads(2, true).is_err());
 /// ```
 pub fn start_threads(number: usize, one_of_them: bool) -> Result<()> {
-    let named =
-        || std::env::var("RAYON_NUM_THREADS").ok()?.parse().ok().filter(|&number| number > 0);
-    let there = || std::thread::available_parallelism().map_or(1, |number| number.get());
-    let number = if number > 0 { number } else { named().unwrap_or_else(there) };
     let mut pool = rayon::ThreadPoolBuilder::new().num_threads(number);
     if one_of_them {
         pool = pool.use_current_thread();
     }
     pool.build_global().map_err(|why| {
         let device = DeviceId { name: "cpu", index: 0 };
-        Error::new(ErrorKind::Device { device, message: format!("{number} threads: {why}") })
+        Error::new(ErrorKind::Device { device, message: format!("its threads: {why}") })
     })
 }
 

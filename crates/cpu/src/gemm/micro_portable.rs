@@ -72,6 +72,12 @@ fn tile<E: GemmElement, const MR: usize, const NR: usize, const RUNS: bool>(
     }
 }
 
+/// The two bf16 that lie in the place of one f32.
+#[cfg(test)]
+fn pair(pair: f32) -> [f32; 2] {
+    [pair.to_bits() << 16, pair.to_bits() & 0xffff_0000].map(f32::from_bits)
+}
+
 /// The twin of the matrix unit's kernel for [`Operands::Parts`]: the same six products in plain loops, for tests.
 #[cfg(test)]
 pub(super) fn of_parts() -> Kernel<f32> {
@@ -101,7 +107,6 @@ fn tile_of_parts(
 ) {
     use super::parts::{PARTS, STEP, STEP_SIZE, WIDTH};
     const PAIRS: usize = STEP / 2;
-    let pair = |pair: f32| [pair.to_bits() << 16, pair.to_bits() & 0xffff_0000].map(f32::from_bits);
     let run = a.len() / WIDTH;
     for (i, c) in c.iter_mut().enumerate() {
         for (j, c) in c[first..first + WIDTH].iter_mut().enumerate() {
@@ -138,7 +143,6 @@ fn tile_of_pairs<const RUNS: bool>(
 ) {
     const MR: usize = 4;
     const NR: usize = 8;
-    let pair = |pair: f32| [pair.to_bits() << 16, pair.to_bits() & 0xffff_0000].map(f32::from_bits);
     for (i, c) in c.iter_mut().enumerate() {
         for (j, c) in c[first..first + NR].iter_mut().enumerate() {
             let mut sum = 0.0;

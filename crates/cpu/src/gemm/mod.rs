@@ -25,8 +25,8 @@
 //! split in any way gives the bits of the whole batch. (AVX2 and AVX-512 agree too; the portable
 //! micro-kernel rounds differently where it has no fused multiply-add, and so does a matrix unit.)
 //!
-//! In bf16 ([`Products`]) operands are rounded when they are packed, or before ([`kernel_of_pairs`]), and all the rest stays: sums are f32. Where the
-//! processor has a matrix unit (AMX), that multiplies them. With `BELAMY_ISA=amx` it multiplies f32 too, each number being the
+//! In bf16 ([`Products`]) operands are rounded when they are packed, or before ([`kernel_of_pairs`]), and all the rest
+//! stays: sums are f32. Where the processor has a matrix unit (AMX), that multiplies them. With `BELAMY_ISA=amx` it multiplies f32 too, each number being the
 //! sum of three bf16 ([`parts`]): six products for one, of which the unit makes 2.7 times as many as AVX-512 makes of f32, and
 //! about half of the error, as it sums in steps. (Not by itself: whole steps have not been faster by it.)
 //!
@@ -62,7 +62,7 @@ mod parts;
 mod scratch;
 mod sides;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::ops::Range;
 
@@ -82,19 +82,6 @@ pub(crate) use scratch::with as with_scratch;
 /// The instruction set of the micro-kernels on this machine: `avx512`, `avx2` or `portable`.
 pub(crate) fn instruction_set() -> &'static str {
     f32::best_kernel().set.name()
-}
-
-/// The micro-kernels for operands that are pairs of bf16 already: plain loops, and what the processor has.
-#[cfg(test)]
-pub(crate) fn kernels_of_pairs() -> Vec<Kernel<f32>> {
-    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
-    let mut kernels = vec![micro_portable::of_pairs()];
-    let ready = |kernel| Kernel { operands: kernel::Operands::AsTheyAre, ..kernel };
-    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    kernels.extend(micro_amx::kernel().map(ready));
-    #[cfg(target_arch = "x86_64")]
-    kernels.extend(micro_bf16::kernel().map(ready));
-    kernels
 }
 
 /// Longest run of k that is packed, and summed in registers, at once.

@@ -185,6 +185,18 @@ fn bf16_kernels() -> Vec<Kernel<f32>> {
     kernels
 }
 
+/// The micro-kernels for operands that are pairs of bf16 already: plain loops, and what the processor has.
+pub(crate) fn kernels_of_pairs() -> Vec<Kernel<f32>> {
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
+    let mut kernels = vec![micro_portable::of_pairs()];
+    let ready = |kernel| Kernel { operands: kernel::Operands::AsTheyAre, ..kernel };
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    kernels.extend(micro_amx::kernel().map(ready));
+    #[cfg(target_arch = "x86_64")]
+    kernels.extend(micro_bf16::kernel().map(ready));
+    kernels
+}
+
 /// The micro-kernels for operands in three parts: in plain loops, and the matrix unit's where there is one.
 fn kernels_of_parts() -> Vec<Kernel<f32>> {
     #[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(unused_mut))]
@@ -230,8 +242,14 @@ fn products_of_parts_are_as_exact_as_fused_ones() {
 }
 
 /// Numbers of eight bits, which are bf16 as they are.
-fn eight_bits(length: usize, seed: u64) -> Vec<f32> {
+pub(crate) fn eight_bits(length: usize, seed: u64) -> Vec<f32> {
     numbers::<f32>(length, seed).iter().map(|x| (x * 128.0).round() / 128.0).collect()
+}
+
+/// Numbers that are rounded to these: less than half of the eighth bit, towards either side, is rounded away.
+pub(crate) fn nudged(values: &[f32]) -> Vec<f32> {
+    let shares = [1.0, 1.0 + 0.9 / 512.0, 1.0 - 0.9 / 1024.0];
+    values.iter().zip(shares.iter().cycle()).map(|(x, share)| x * share).collect()
 }
 
 #[test]
@@ -244,11 +262,6 @@ fn products_of_bf16_are_those_of_rounded_numbers() {
     for (m, n, k) in shapes {
         let (a, b) = (eight_bits(m * k, 1), eight_bits(k * n, 2));
         check_kernels(&kernels, &Stored::of(m, k, &a), &Stored::of(k, n, &b));
-        // Less than half of the eighth bit, towards either side, is rounded away: the same bits.
-        let nudged = |values: &[f32]| -> Vec<f32> {
-            let shares = [1.0, 1.0 + 0.9 / 512.0, 1.0 - 0.9 / 1024.0];
-            values.iter().zip(shares.iter().cycle()).map(|(x, share)| x * share).collect()
-        };
         for kernel in &kernels {
             let product = |a: &[f32], b: &[f32]| {
                 let mut c = vec![f32::NAN; m * n];

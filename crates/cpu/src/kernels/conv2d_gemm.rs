@@ -30,7 +30,7 @@
 //! the shape alone.
 
 use super::conv2d::Extents;
-use super::patches::{Image, Patches, Taps, Windows, inside};
+use super::patches::{Image, Patches, Taps, Windows, inside, whole};
 use super::{Real, Run, fill_chunks};
 use crate::gemm::{
     GemmElement, Kernel, Matrix, Operand, Products, deal_rows, gemm, gemm_rows, with_scratch,
@@ -302,9 +302,7 @@ fn add_row<E: Real + GemmElement>(e: &Extents, d: &[E], ih: usize, row: &mut [E]
             let left = |ow: usize| first + (ow * e.stride[1]) as isize;
             let terms = |ow: usize| &d[(((oh * e.ow + ow) * e.kh + kh) * e.kw + kw) * e.c..];
             // The windows of which all these taps are inside the image.
-            let start = ((-first).max(0) as usize).div_ceil(e.stride[1]).min(e.ow);
-            let beyond = e.w as isize + 1 - taps as isize - first;
-            let end = (beyond.max(0) as usize).div_ceil(e.stride[1]).clamp(start, e.ow);
+            let Range { start, end } = whole(first, e.stride[1], e.ow, taps, e.w);
             for ow in (0..start).chain(end..e.ow) {
                 let inside = inside(left(ow), taps, e.w);
                 if !inside.is_empty() {

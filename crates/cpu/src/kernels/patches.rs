@@ -45,6 +45,19 @@ pub(super) fn inside(left: isize, count: usize, width: usize) -> Range<usize> {
     start.min(end)..end
 }
 
+/// Which of `count` windows, the first at column `left` and each `step` further, have all their columns within 0..width.
+pub(super) fn whole(
+    left: isize,
+    step: usize,
+    count: usize,
+    columns: usize,
+    width: usize,
+) -> Range<usize> {
+    let start = ((-left).max(0) as usize).div_ceil(step).min(count);
+    let beyond = (width + 1) as isize - columns as isize - left;
+    start..(beyond.max(0) as usize).div_ceil(step).clamp(start, count)
+}
+
 /// An NHWC tensor of which some channels are read.
 pub(super) struct Image<'a, E> {
     pub(super) data: &'a [E],
@@ -352,10 +365,8 @@ impl<'a, E: GemmElement> Patches<'a, E> {
         };
         let left = row.first.column + run.column;
         // The positions at which no tap of the run is outside the image.
-        let first = (-left).max(0) as usize;
-        let beyond = (image.width + 1) as isize - self.taps as isize - left;
-        let first = first.div_ceil(self.step[1]).min(row.count);
-        let end = (beyond.max(0) as usize).div_ceil(self.step[1]).clamp(first, row.count);
+        let Range { start: first, end } =
+            whole(left, self.step[1], row.count, self.taps, image.width);
         let put_together = |index: usize, space: &mut [E]| {
             let column = row.first.column + (index * self.step[1]) as isize;
             self.put_together(Position { column, ..row.first }, part, space);

@@ -86,7 +86,9 @@ fn numbers(path: &Path, file: &hdf5_pure::File, name: &str, size: u64) -> Result
     let chunk = set.chunk_shape().map_err(|error| fail(error.to_string()))?.unwrap_or_default();
     if !are_few(&shape, &chunk, size) {
         let found = bytes_in_words(size.into());
-        return Err(fail(format!("a file of {found} holds no {shape:?} numbers by {chunk:?}")));
+        return Err(fail(format!(
+            "a file of {found} holds no {shape:?} numbers in chunks of {chunk:?}"
+        )));
     }
     let values = set.read_f64().map_err(|error| fail(error.to_string()))?;
     if values.len() as u64 != count || count == 0 {

@@ -2,7 +2,7 @@
 //! their sums so short that no order of summation rounds them.
 
 use super::*;
-use crate::gemm::kernels_of_pairs;
+use crate::gemm::tests::{eight_bits, kernels_of_pairs, nudged};
 use belamy_tensor::ops::conv2d as ops;
 use belamy_tensor::{Device, Shape, Tensor};
 
@@ -52,22 +52,6 @@ impl Case {
             o_group: o,
         }
     }
-}
-
-/// Multiples of 2⁻⁷ below 1 that repeat in no pattern.
-fn eight_bits(length: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(2) | 1;
-    let mut next = || {
-        state = state.wrapping_mul(0x915f_77f5).wrapping_add(0x9E37);
-        (state >> 24) as f32 / 128.0 - 1.0
-    };
-    (0..length).map(|_| next()).collect()
-}
-
-/// Numbers that are rounded to these: less than half of the last of eight bits away.
-fn nudged(values: &[f32]) -> Vec<f32> {
-    let shares = [1.0, 1.0 + 0.9 / 512.0, 1.0 - 0.9 / 1024.0];
-    values.iter().zip(shares.iter().cycle()).map(|(x, share)| x * share).collect()
 }
 
 fn check(case: &Case) {
