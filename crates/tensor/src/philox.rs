@@ -36,25 +36,36 @@ pub fn philox4x32(key: u64, counter: [u32; 4]) -> [u32; 4] {
     c
 }
 
-/// [`philox4x32`] of `N` counters at once, word by word: `[word][counter]` in and out. A loop over counters within each
-/// round, which becomes vector instructions where it is compiled for them.
+/// [`philox4x32`] of `N` counters `[word][counter]` at once: of each the first two words, and the other two, as one number
+/// whose lower half is the first. A loop over counters within each round, which becomes vector instructions where it is
+/// compiled for them: a word has the place of two, as its products need, and what is left in the upper half counts for
+/// nothing.
 #[inline(always)]
-pub fn philox4x32_together<const N: usize>(key: u64, counters: [[u32; N]; 4]) -> [[u32; N]; 4] {
+pub fn philox4x32_together<const N: usize>(key: u64, counters: [[u32; N]; 4]) -> [[u64; N]; 2] {
+    const LOWER: u64 = u32::MAX as u64;
     let (mut key_0, mut key_1) = (key as u32, (key >> 32) as u32);
-    let mut c = counters;
+    let mut c = [[0; N]; 4];
+    for (to, from) in c.as_flattened_mut().iter_mut().zip(counters.as_flattened()) {
+        *to = u64::from(*from);
+    }
     for _ in 0..10 {
         for n in 0..N {
-            let product_0 = u64::from(MULTIPLIER_0) * u64::from(c[0][n]);
-            let product_1 = u64::from(MULTIPLIER_1) * u64::from(c[2][n]);
-            c[0][n] = (product_1 >> 32) as u32 ^ c[1][n] ^ key_0;
-            c[1][n] = product_1 as u32;
-            c[2][n] = (product_0 >> 32) as u32 ^ c[3][n] ^ key_1;
-            c[3][n] = product_0 as u32;
+            let product_0 = u64::from(MULTIPLIER_0) * (c[0][n] & LOWER);
+            let product_1 = u64::from(MULTIPLIER_1) * (c[2][n] & LOWER);
+            c[0][n] = (product_1 >> 32) ^ c[1][n] ^ u64::from(key_0);
+            c[1][n] = product_1;
+            c[2][n] = (product_0 >> 32) ^ c[3][n] ^ u64::from(key_1);
+            c[3][n] = product_0;
         }
         key_0 = key_0.wrapping_add(WEYL_0);
         key_1 = key_1.wrapping_add(WEYL_1);
     }
-    c
+    let mut pairs = [[0; N]; 2];
+    for n in 0..N {
+        pairs[0][n] = c[0][n] & LOWER | c[1][n] << 32;
+        pairs[1][n] = c[2][n] & LOWER | c[3][n] << 32;
+    }
+    pairs
 }
 
 /// Where in the space of all draws a tensor's numbers come from.
@@ -162,7 +173,8 @@ mod tests {
         let together = philox4x32_together(0x0123_4567_89AB_CDEF, counters);
         for n in 0..7 {
             let one = philox4x32(0x0123_4567_89AB_CDEF, counters.map(|words| words[n]));
-            assert_eq!(together.map(|words| words[n]), one);
+            let [first, second] = together.map(|pairs| pairs[n]);
+            assert_eq!([first, first >> 32, second, second >> 32].map(|word| word as u32), one);
         }
     }
 

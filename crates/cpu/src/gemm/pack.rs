@@ -130,10 +130,8 @@ impl<E: GemmElement> Operand<E> for Matrix<'_, E> {
                 interleave(&runs, lane_width, panel);
             }
         } else {
-            let row = |d| &self.data[(depth.start + d) * self.row_stride + lanes.start..];
-            deal_rows(depth.len(), lanes.len(), lane_width, panels, |d, _| {
-                Some(&row(d)[..lanes.len()])
-            });
+            let count = lanes.len();
+            deal_stored_rows(&self.rows_there(lanes, depth), count, lane_width, panels);
         }
     }
 
@@ -173,9 +171,13 @@ impl<E: GemmElement> Operand<E> for Matrix<'_, E> {
     }
 
     fn pack_runs(&self, lanes: Range<usize>, depth: Range<usize>, runs: &mut [E]) {
-        for (lane, run) in lanes.zip(runs.chunks_exact_mut(RUN)) {
-            run[..depth.len()]
-                .copy_from_slice(&self.data[lane * self.row_stride + depth.start..][..depth.len()]);
+        let run = |lane: usize| &self.data[lane * self.row_stride..][depth.clone()];
+        for (lane, to) in lanes.clone().zip(runs.chunks_exact_mut(RUN)) {
+            // Each lane lies elsewhere: the processor does not foresee it.
+            if lane + AHEAD < lanes.end {
+                ask_for(run(lane + AHEAD));
+            }
+            to[..depth.len()].copy_from_slice(run(lane));
         }
     }
 }
@@ -244,12 +246,19 @@ fn deal_lanes<'a, E: GemmElement, const WIDTH: usize>(
     }
 }
 
+/// So many rows or lanes ahead the next is asked for.
+const AHEAD: usize = 6;
+
 /// Asks for the row that is dealt some rows after the `d`-th.
 pub(super) fn ask_for_row<E>(rows: &[&[E]], d: usize, lanes: usize) {
-    const AHEAD: usize = 6;
     if let Some(ahead) = rows.get(d + AHEAD) {
-        (0..lanes).step_by(64 / size_of::<E>()).for_each(|at| prefetch(ahead, at));
+        ask_for(&ahead[..lanes]);
     }
+}
+
+/// Asks for each cache line.
+fn ask_for<E>(slice: &[E]) {
+    (0..slice.len()).step_by(64 / size_of::<E>()).for_each(|at| prefetch(slice, at));
 }
 
 /// [`deal_rows`] of rows that are all there. What comes next is asked for meanwhile.
@@ -293,6 +302,9 @@ fn interleave_lanes<E: GemmElement, const WIDTH: usize>(runs: &[&[E]], panel: &m
     let (square, panel) = panel.split_at_mut(squares);
     for (index, square) in square.chunks_exact_mut(SIDE).enumerate() {
         for lanes in (0..WIDTH).step_by(SIDE) {
+            for run in &runs[lanes..lanes + SIDE] {
+                prefetch(run, (index + 2) * SIDE);
+            }
             let rows = std::array::from_fn(|lane| {
                 runs[lanes + lane][index * SIDE..].first_chunk().expect("a square within the runs")
             });

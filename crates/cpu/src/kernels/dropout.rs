@@ -6,7 +6,7 @@
 mod tests;
 
 use super::random::{fill_runs, threshold};
-use super::{Real, Run, for_real};
+use super::{Real, Run, SERIAL_ELEMENTS, for_real};
 use crate::vectors::vectorised;
 use belamy_tensor::ops::random::DrawParams;
 use std::ops::Mul;
@@ -37,7 +37,8 @@ fn dropout_of<E: Scaled>(mut run: Run<'_>) {
     let (x, counter) = (run.input::<E>(0), run.input::<u32>(1));
     let dropped = threshold(params.a);
     let scale = E::from_f64(1.0 / (1.0 - params.a));
-    fill_runs(run.output::<E>(), &params, counter, &|at, words: &[u32], y: &mut [E]| {
+    let fill = |at: usize, words: &[u32], y: &mut [E]| {
         drop_some(&x[at..][..y.len()], words, dropped, scale, y);
-    });
+    };
+    fill_runs(run.output::<E>(), SERIAL_ELEMENTS, &params, counter, &fill);
 }
