@@ -21,8 +21,13 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 export RUSTFLAGS="-Zsanitizer=address --cfg fuzzing"
 # Only what reads is watched for new paths.
 export RUSTC_WRAPPER="$PWD/cover.sh"
+# A tenth of the time is spent in kernels, which take a minute to optimise: it is worth that where much is run.
+kernels=()
+if [ -n "${BELAMY_FUZZ_RUNS:-}" ] || [ "$seconds" -ge 600 ]; then
+  kernels=(--config profile.release.package.belamy-cpu.opt-level=1)
+fi
 began=$SECONDS
-cargo build --quiet --release --target "$host" $(printf -- '--bin %s ' "${targets[@]}")
+cargo build --quiet --release "${kernels[@]}" --target "$host" $(printf -- '--bin %s ' "${targets[@]}")
 echo "built in $((SECONDS - began)) s"
 export programs="${CARGO_TARGET_DIR:-target}/$host/release"
 
