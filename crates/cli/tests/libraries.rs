@@ -65,8 +65,14 @@ fn library(folder: &Folder, name: &str, file: &Path, names: &[&str]) -> PathBuf 
 /// A shared library of `driver.c` with these definitions; `None`, after saying that the test is skipped, without a C
 /// compiler.
 fn driver(test: &str, folder: &Folder, definitions: &[&str]) -> Option<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/libraries/driver.c");
-    let built = folder.path().join(format!("driver{}.so", definitions.join("")));
+    built(test, folder, "driver", definitions)
+}
+
+/// A shared library of one of the sources here, likewise.
+fn built(test: &str, folder: &Folder, source: &str, definitions: &[&str]) -> Option<PathBuf> {
+    let built = folder.path().join(format!("{source}{}.so", definitions.join("")));
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/libraries");
+    let source = sources.join(source).with_extension("c");
     let compiled = Command::new("cc")
         .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
         .args([&built, &source])
@@ -164,6 +170,28 @@ fn a_compiler_of_kernels_that_is_missing_or_a_stub_is_refused_in_a_line() {
         refused(&cuda, &libraries, &[], &out, &wanted);
         refused(&cuda, &libraries, &[], &out, &["device cuda: ", "BELAMY_KERNELS"]);
     }
+}
+
+#[test]
+fn a_device_that_records_no_step_ends_training_with_a_line() {
+    let test = "a_device_that_records_no_step_ends_training_with_a_line";
+    let folder = Folder::new("no-recording");
+    let Some(device) = driver(test, &folder, &["-DDEVICE", "-DKERNELS"]) else { return };
+    let Some(compiler) = built(test, &folder, "compiler", &[]) else { return };
+    let libraries = library(&folder, "libraries", &device, &CUDA);
+    library(&folder, "libraries", &compiler, &NVRTC);
+    let words = format!(
+        "train sine --batch 4 --set latent=2 --steps 20 --device cuda --out {}",
+        folder.at("run")
+    );
+    let ran = run(&words, &libraries, &[]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let last = ran.stderr.lines().last().unwrap_or_default();
+    for word in ["belamy: ", "device cuda: beginning to record: there is no device", "checkpoints"]
+    {
+        assert!(last.contains(word), "{word:?} is missing: {ran:?}");
+    }
+    assert!(!ran.stderr.contains("panicked"), "{ran:?}");
 }
 
 #[test]

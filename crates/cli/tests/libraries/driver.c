@@ -2,7 +2,8 @@
 //
 //   without more      a library that exports nothing, as it is left by an installation that was cut short
 //   -DINIT=CODE       cuInit alone, which returns that error
-//   -DDEVICE          a device whose memory is the host's, and which runs nothing
+//   -DDEVICE          a device whose memory is the host's, and which takes no kernels
+//   -DKERNELS         besides, one that takes them and runs none
 //
 // What a call is worth is told by its number alone: 0 is success.
 #define _GNU_SOURCE
@@ -51,6 +52,7 @@ int cuEventSynchronize(void *event) { return (void)event, 0; }
 int cuMemAlloc_v2(address *memory, size_t bytes) {
     void *found = NULL;
     int failed = posix_memalign(&found, 256, bytes);
+    if (!failed) memset(found, 0, bytes);
     return *memory = (address)found, failed ? 2 : 0;
 }
 int cuMemFree_v2(address memory) { return free((void *)memory), 0; }
@@ -74,15 +76,23 @@ int cuMemsetD32Async(address to, unsigned word, size_t count, void *stream) {
     for (size_t at = 0; at < count; at++) ((unsigned *)to)[at] = word;
     return 0;
 }
+#ifdef KERNELS
+int cuModuleLoadData(void **module, const void *image) { return (void)image, *module = (void *)1, 0; }
+int cuModuleGetFunction(void **function, void *module, const char *name) {
+    return (void)module, (void)name, *function = (void *)1, 0;
+}
+int cuLaunchKernel(void) { return 0; }
+#else
 int cuModuleLoadData(void **module, const void *image) { return (void)image, *module = NULL, INVALID_IMAGE; }
-int cuModuleUnload(void *module) { return (void)module, 0; }
 int cuModuleGetFunction(void **function, void *module, const char *name) {
     return (void)module, (void)name, *function = NULL, INVALID_IMAGE;
 }
+int cuLaunchKernel(void) { return NOT_SUPPORTED; }
+#endif
+int cuModuleUnload(void *module) { return (void)module, 0; }
 int cuFuncSetAttribute(void *function, int attribute, int value) {
     return (void)function, (void)attribute, (void)value, 0;
 }
-int cuLaunchKernel(void) { return NOT_SUPPORTED; }
 int cuGraphDestroy(void *graph) { return (void)graph, 0; }
 int cuGraphExecDestroy(void *graph) { return (void)graph, 0; }
 int cuGraphInstantiateWithFlags(void) { return NOT_SUPPORTED; }

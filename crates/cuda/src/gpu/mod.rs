@@ -2,6 +2,8 @@
 //!
 //! | file | what it holds |
 //! |---|---|
+//! | `found` | the GPUs of this machine, and what their driver must have |
+//! | `graph` | a recorded step |
 //! | `pool` | memory by size class, kept for the next step, and apart for a recorded one |
 //! | `staging` | pinned host memory through which uploads run while the host goes on |
 //! | `ranks` | reductions over ranks, on a stream beside the device's own |
@@ -11,13 +13,14 @@
 //! needed between launches. A kernel's fault is seen by a later call, whichever it is; the error names the kernels that
 //! ran since the last wait. With `BELAMY_CUDA_SYNC=1` each launch is waited for, and the error names the one.
 
+mod found;
+mod graph;
 mod modules;
 mod pool;
 mod ranks;
 mod staging;
 
 use crate::Cuda;
-use crate::compile;
 use crate::driver::{Counters, Driver, Launch, Packed, Reduce, Replay};
 use crate::recording::Step;
 use crate::source::Source;
@@ -25,167 +28,15 @@ use belamy_tensor::DeviceId;
 use belamy_tensor::communicator::Communicator;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
+use found::{FOR_THE_CLOCK, has, numbered, text};
+pub use found::{Found, devices, usable};
+use graph::Graph;
 use modules::Modules;
 use pool::Pool;
 use staging::Staging;
 use std::ffi::CString;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-
-/// A CUDA device of this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Its number, as [`open`] takes it.
-    pub index: u32,
-    /// What its maker calls it.
-    pub name: String,
-    /// Its memory, in bytes.
-    pub memory: usize,
-    /// Its compute capability, major and minor.
-    pub capability: (u32, u32),
-}
-
-/// What a device is used through. The bindings panic over a function that the library lacks: an old driver's, or one
-/// that was put there for linkers alone.
-const NEEDED: [&str; 41] = [
-    "cuCtxSetCurrent",
-    "cuDeviceGet",
-    "cuDeviceGetAttribute",
-    "cuDeviceGetCount",
-    "cuDeviceGetName",
-    "cuDevicePrimaryCtxRelease_v2",
-    "cuDevicePrimaryCtxRetain",
-    "cuDeviceTotalMem_v2",
-    "cuEventCreate",
-    "cuEventDestroy_v2",
-    "cuEventRecord",
-    "cuEventSynchronize",
-    "cuFuncSetAttribute",
-    "cuGetErrorName",
-    "cuGetErrorString",
-    "cuGraphDestroy",
-    "cuGraphExecDestroy",
-    "cuGraphInstantiateWithFlags",
-    "cuGraphLaunch",
-    "cuGraphUpload",
-    "cuInit",
-    "cuLaunchKernel",
-    "cuMemAlloc_v2",
-    "cuMemFreeHost",
-    "cuMemFree_v2",
-    "cuMemGetInfo_v2",
-    "cuMemHostAlloc",
-    "cuMemcpyDtoDAsync_v2",
-    "cuMemcpyDtoHAsync_v2",
-    "cuMemcpyHtoDAsync_v2",
-    "cuMemsetD32Async",
-    "cuModuleGetFunction",
-    "cuModuleLoadData",
-    "cuModuleUnload",
-    "cuStreamBeginCapture_v2",
-    "cuStreamCreate",
-    "cuStreamDestroy_v2",
-    "cuStreamEndCapture",
-    "cuStreamQuery",
-    "cuStreamSynchronize",
-    "cuStreamWaitEvent",
-];
-
-/// What the device's clock is read through besides, which drivers have had since CUDA 12.8.
-const FOR_THE_CLOCK: &str = "cuEventElapsedTime_v2";
-
-/// Whether the driver's library, which is there, has a function.
-fn has(name: &str) -> bool {
-    // SAFETY: the symbol is looked up, and not called.
-    unsafe { sys::culib().get::<unsafe extern "C" fn()>(name.as_bytes()).is_ok() }
-}
-
-fn start() -> Result<(), String> {
-    static STARTED: OnceLock<Result<(), String>> = OnceLock::new();
-    let begin = || {
-        // SAFETY: it opens libraries by name; the driver's initialisers do nothing that matters here.
-        if !unsafe { sys::is_culib_present() } {
-            return Err("no CUDA driver is installed (libcuda was not found, or cannot be loaded): install NVIDIA's \
-                        driver, or take another device, such as cpu"
-                .into());
-        }
-        let lacking = |name: &str| {
-            format!(
-                "libcuda, as it was found, has no function {name}: it is a stub, or too old a driver; install a newer \
-                 one of NVIDIA's, or take another device, such as cpu"
-            )
-        };
-        if !has("cuInit") {
-            return Err(lacking("cuInit"));
-        }
-        result::init().map_err(|error| {
-            format!(
-                "the CUDA driver finds no device: {}; see that `nvidia-smi` lists one and that CUDA_VISIBLE_DEVICES does \
-                 not hide it, or take another device, such as cpu",
-                text(error)
-            )
-        })?;
-        NEEDED.iter().find(|name| !has(name)).map_or(Ok(()), |name| Err(lacking(name)))
-    };
-    STARTED.get_or_init(begin).clone()
-}
-
-/// What the driver says of an error.
-fn text(error: DriverError) -> String {
-    if !has("cuGetErrorString") || !has("cuGetErrorName") {
-        return format!("{:?}", error.0);
-    }
-    let told = |text: Result<&std::ffi::CStr, DriverError>| {
-        text.map_or_else(|_| format!("{:?}", error.0), |text| text.to_string_lossy().into_owned())
-    };
-    format!("{} ({})", told(error.error_string()), told(error.error_name()))
-}
-
-/// The CUDA devices of this machine, or a sentence that says why there are none.
-pub fn devices() -> Result<Vec<Found>, String> {
-    start()?;
-    let count = result::device::get_count().map_err(text)?;
-    (0..count).map(|index| found(index).map_err(text)).collect()
-}
-
-/// Whether a device can be trained on: it is there, and kernels for it are at hand or can be compiled. If not, the
-/// sentence says what is missing.
-pub fn usable(index: u32) -> Result<(), String> {
-    let (major, minor) = numbered(index)?.capability;
-    // A light family stands for all.
-    let family = Source::of("concat").ok_or("there is no family `concat`")?;
-    compile::image(family, major, minor).map(drop)
-}
-
-fn numbered(index: u32) -> Result<Found, String> {
-    let found = devices()?;
-    let count = found.len();
-    let mut found = found.into_iter();
-    found
-        .find(|found| found.index == index)
-        .ok_or_else(|| format!("there is no CUDA device {index}: this machine has {count}"))
-}
-
-fn found(index: i32) -> Result<Found, DriverError> {
-    use sys::CUdevice_attribute as Attribute;
-    let device = result::device::get(index)?;
-    // SAFETY: the device was just returned by the driver.
-    let (memory, major, minor) = unsafe {
-        (
-            result::device::total_mem(device)?,
-            result::device::get_attribute(
-                device,
-                Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
-            )?,
-            result::device::get_attribute(
-                device,
-                Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
-            )?,
-        )
-    };
-    let name = result::device::get_name(device)?;
-    Ok(Found { index: index as u32, name, memory, capability: (major as u32, minor as u32) })
-}
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Opens a device by its number. Fails with a sentence where there is no driver, no such device, or it is not usable.
 pub fn open(index: u32) -> Result<Cuda, String> {
@@ -630,107 +481,14 @@ impl Driver for Handle {
     }
 
     fn begin_capture(&self) -> Result<(), String> {
-        let gpu = &*self.0;
-        let mut state = gpu.enter()?;
-        if state.pool.is_recording() {
-            return Err("a step is being recorded already".into());
-        }
-        gpu.wait(&mut state, "waiting for the device")?;
-        state.noted.clear();
-        state.pool.begin_recording();
-        Ok(())
+        self.0.begin_recording()
     }
 
     fn end_capture(
         &self,
         finish: &mut dyn FnMut(&mut Vec<Step>),
     ) -> Result<Box<dyn Replay>, String> {
-        let gpu = &*self.0;
-        let mut state = gpu.enter()?;
-        let mut steps = std::mem::take(&mut state.noted);
-        finish(&mut steps);
-        let blocks = state.pool.end_recording();
-        // From here on the graph gives the memory back, whatever happens.
-        let mut graph = Graph {
-            gpu: Arc::clone(&self.0),
-            graph: std::ptr::null_mut(),
-            executable: std::ptr::null_mut(),
-            blocks,
-        };
-        // Relaxed: other threads may take memory meanwhile, which is no launch and is not recorded.
-        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
-        // SAFETY: the stream lives as long as `self`.
-        let begun = unsafe { result::stream::begin_capture(gpu.stream, mode) };
-        begun.map_err(|error| gpu.fault(&mut state, "beginning to record", error))?;
-        let queued = steps.iter().try_for_each(|step| gpu.queue(&mut state, step));
-        let outcome = (|| {
-            // Ended whatever happened: a stream left recording would refuse everything after.
-            // SAFETY: the stream lives as long as `gpu`; a graph that it returns is destroyed by `graph`.
-            unsafe {
-                graph.graph = result::stream::end_capture(gpu.stream)?;
-                graph.executable =
-                    result::graph::instantiate(graph.graph, sys::CUgraphInstantiate_flags(0))?;
-                result::graph::upload(graph.executable, gpu.stream)
-            }
-        })();
-        let outcome = outcome.map_err(|error| gpu.fault(&mut state, "recording a step", error));
-        let outcome = queued.and(outcome);
-        drop(state); // a graph that is dropped takes the lock
-        outcome?;
-        Ok(Box::new(graph))
-    }
-}
-
-/// A recorded step and the memory that its launches use between them.
-struct Graph {
-    gpu: Arc<Gpu>,
-    graph: sys::CUgraph,
-    executable: sys::CUgraphExec,
-    blocks: pool::Recorded,
-}
-
-// SAFETY: a graph may be launched from any thread; the driver's lock is taken for each launch.
-unsafe impl Send for Graph {}
-
-impl fmt::Debug for Graph {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Graph(on {:?})", self.gpu)
-    }
-}
-
-impl Replay for Graph {
-    fn replay(&self) -> Result<(), String> {
-        let mut state = self.gpu.enter()?;
-        if state.pool.is_recording() {
-            return Err("a step is being recorded: it cannot replay another".into());
-        }
-        if state.recent.last().is_none_or(|last| last != "a recorded step") {
-            state.recent.push("a recorded step".into());
-        }
-        state.counters.replays += 1;
-        // SAFETY: graph and stream live; the memory that the launches use is kept by the pool and by the recording.
-        unsafe { result::graph::launch(self.executable, self.gpu.stream) }
-            .map_err(|error| self.gpu.fault(&mut state, "replaying a step", error))
-    }
-}
-
-impl Drop for Graph {
-    fn drop(&mut self) {
-        let mut state = self.gpu.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: the context lives as long as `gpu`.
-        let _ = unsafe { result::ctx::set_current(self.gpu.context) };
-        // What it says has been said before, or will be.
-        let _ = self.gpu.wait(&mut state, "waiting for a recorded step");
-        // SAFETY: the graph is destroyed once, when no replay of it is running.
-        unsafe {
-            if !self.executable.is_null() {
-                let _ = result::graph::exec_destroy(self.executable);
-            }
-            if !self.graph.is_null() {
-                let _ = result::graph::destroy(self.graph);
-            }
-        }
-        state.pool.forget_recording(&self.blocks);
+        Ok(Box::new(Graph::record(&self.0, finish)?))
     }
 }
 
