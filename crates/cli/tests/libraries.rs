@@ -5,6 +5,7 @@
 mod common;
 
 use common::{Folder, PROGRAM, Ran, skip};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -172,26 +173,63 @@ fn a_compiler_of_kernels_that_is_missing_or_a_stub_is_refused_in_a_line() {
     }
 }
 
-#[test]
-fn a_device_that_records_no_step_ends_training_with_a_line() {
-    let test = "a_device_that_records_no_step_ends_training_with_a_line";
-    let folder = Folder::new("no-recording");
-    let Some(device) = driver(test, &folder, &["-DDEVICE", "-DKERNELS"]) else { return };
-    let Some(compiler) = built(test, &folder, "compiler", &[]) else { return };
-    let libraries = library(&folder, "libraries", &device, &CUDA);
-    library(&folder, "libraries", &compiler, &NVRTC);
-    let words = format!(
-        "train sine --batch 4 --set latent=2 --steps 20 --device cuda --out {}",
-        folder.at("run")
-    );
-    let ran = run(&words, &libraries, &[]);
-    assert_eq!(ran.code, Some(1), "{ran:?}");
+/// Trains for six steps, of which the last are recorded, on a device of `driver.c` that takes kernels and runs none.
+/// Returns the error that ends it and panics unless that is one line.
+fn trained(folder: &Folder, libraries: &Path, variables: &[(&str, &str)]) -> String {
+    let out = folder.path().join("run");
+    let train = TRAIN.replace("--steps 2", "--steps 6");
+    let words = format!("{train} --device cuda --out {}", out.display());
+    let ran = run(&words, libraries, variables);
+    let _ = std::fs::remove_dir_all(&out);
     let last = ran.stderr.lines().last().unwrap_or_default();
-    for word in ["belamy: ", "device cuda: beginning to record: there is no device", "checkpoints"]
-    {
-        assert!(last.contains(word), "{word:?} is missing: {ran:?}");
+    assert!(ran.code == Some(1) && last.starts_with("belamy: "), "{variables:?} {ran:?}");
+    assert!(!ran.stderr.contains("panicked"), "{variables:?} {ran:?}");
+    last.to_owned()
+}
+
+#[test]
+fn a_device_that_fails_at_any_call_ends_training_with_a_line() {
+    let test = "a_device_that_fails_at_any_call_ends_training_with_a_line";
+    let folder = Folder::new("failing-device");
+    let takes_kernels = ["-DDEVICE", "-DKERNELS"];
+    let Some(compiler) = built(test, &folder, "compiler", &[]) else { return };
+    let Some(without) = driver(test, &folder, &takes_kernels) else { return };
+    let without = library(&folder, "without-graphs", &without, &CUDA);
+    library(&folder, "without-graphs", &compiler, &NVRTC);
+    let said = trained(&folder, &without, &[]);
+    assert!(said.contains("device cuda: beginning to record: there is no device"), "{said}");
+
+    let Some(device) = driver(test, &folder, &[&takes_kernels[..], &["-DGRAPHS"]].concat()) else {
+        return;
+    };
+    let libraries = library(&folder, "with-graphs", &device, &CUDA);
+    library(&folder, "with-graphs", &compiler, &NVRTC);
+    let list = folder.at("calls");
+    // What was not computed does not come again.
+    let unharmed = trained(&folder, &libraries, &[("DRIVER_CALLS", &list)]);
+    assert!(unharmed.contains("a value that did not come again"), "{unharmed}");
+    let mut calls: BTreeMap<String, usize> = BTreeMap::new();
+    for name in std::fs::read_to_string(&list).unwrap().lines() {
+        *calls.entry(name.to_owned()).or_default() += 1;
     }
-    assert!(!ran.stderr.contains("panicked"), "{ran:?}");
+    assert!(calls.len() > 30 && calls["cuGraphLaunch"] > 1, "{calls:?}");
+    for (name, &count) in &calls {
+        // Not enough memory where some is taken, or else a kernel that failed, which ends a context.
+        let code = if name.contains("Alloc") { 2 } else { 719 };
+        let is_last_rites = ["Destroy", "Free", "Release", "Unload"];
+        let is_last_rites = is_last_rites.iter().any(|word| name.contains(word));
+        let mut at = vec![1, 2, count.div_ceil(2), count];
+        at.retain(|&nth| nth <= count);
+        at.dedup();
+        for nth in at {
+            let fails = format!("{name} {nth} {code}");
+            let said = trained(&folder, &libraries, &[("DRIVER_FAILS", &fails)]);
+            // The last calls of all close the device.
+            let may_be_unharmed = is_last_rites || nth == count;
+            let is_told = said.contains("device cuda: ");
+            assert!(is_told || may_be_unharmed && said == unharmed, "{fails}: {said}");
+        }
+    }
 }
 
 #[test]
