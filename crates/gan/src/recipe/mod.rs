@@ -2,6 +2,7 @@
 
 mod check;
 mod list;
+mod presets;
 
 pub use list::{Entry, RECIPES};
 

@@ -1,0 +1,143 @@
+//! The gradient of the weight: products over tiles, of cotangents and image. A job takes a band of channels of a phase.
+
+use super::planes::{
+    Group, Place, TileGrid, transform_cotangents, transform_inputs, transform_weight_gradients,
+};
+use super::tiling::{LANES, Tiling};
+use super::{APART, BAND, LARGEST_SHARED, TOGETHER, image_phases, image_taps};
+use crate::gemm::{DEPTH_BLOCK, GemmElement, Packed, SideA, deal_some_rows, with_scratch};
+use crate::kernels::conv2d::Extents;
+use crate::memory;
+use rayon::prelude::*;
+
+/// `w̄ = g ⋆ x`, for each phase of the image.
+pub(super) fn weight_gradient<T: Tiling>(e: &Extents, x: &[f32], g: &[f32], w: &mut [f32]) {
+    let kernel = f32::best_kernel();
+    let points = T::POINTS * T::POINTS;
+    let grid = TileGrid::new::<T>([e.oh, e.ow]);
+    let tiles = e.n * grid.tiles();
+    let lanes = e.o.next_multiple_of(kernel.mr);
+    let source = image_phases(e, x);
+    let bands = e.c.div_ceil(BAND);
+    // Job (ab, band) owns these channels of the taps of its phase: [job][(o, tap)].
+    let taps = image_taps(e);
+    let mut owned: Vec<Vec<&mut [f32]>> = (0..taps.len() * bands).map(|_| Vec::new()).collect();
+    let mut phase_of = vec![0; e.kh * e.kw];
+    for (phase, taps) in taps.iter().enumerate() {
+        taps.iter().flatten().for_each(|&tap| phase_of[tap] = phase);
+    }
+    for (row, channels) in w.chunks_exact_mut(e.c).enumerate() {
+        let phase = phase_of[row % (e.kh * e.kw)];
+        for (band, channels) in channels.chunks_mut(BAND).enumerate() {
+            memory::push(&mut owned[phase * bands + band], channels);
+        }
+    }
+    let block_size = points * DEPTH_BLOCK * lanes;
+    let blocks = tiles.div_ceil(DEPTH_BLOCK);
+    let tiles_of = |block: usize| block * DEPTH_BLOCK..tiles.min((block + 1) * DEPTH_BLOCK);
+    // The cotangents of some blocks of tiles, in each point after point: [block][point][panel of mr][tile][mr].
+    let transform = |first: usize, cotangents: &mut [f32]| {
+        cotangents.par_chunks_mut(block_size).enumerate().for_each(|(block, cotangents)| {
+            let tiles = tiles_of(first + block);
+            let count = tiles.len();
+            // So few at a time that they are dealt out of L2.
+            for from in (0..count).step_by(TOGETHER) {
+                let some = from..count.min(from + TOGETHER);
+                let size = some.len() * e.o + APART;
+                with_scratch(points * size, |rows: &mut [f32]| {
+                    let tiles = tiles.start + some.start..tiles.start + some.end;
+                    transform_cotangents::<T>(g, &grid, tiles, [e.oh, e.ow], e.o, rows);
+                    let panels = cotangents.chunks_exact_mut(count * lanes);
+                    for (rows, panels) in rows.chunks_exact(size).zip(panels) {
+                        deal_some_rows(some.clone(), count, e.o, kernel.mr, panels, |tile, _| {
+                            Some(&rows[(tile - from) * e.o..][..e.o])
+                        });
+                    }
+                });
+            }
+        });
+    };
+    // Adds their products with the image's tiles to a job's sums, [point][o][BAND].
+    let add = |job: usize, first: usize, cotangents: &[f32], sums: &mut [f32]| {
+        let (phase, band) = (job / bands, job % bands * BAND);
+        let width = BAND.min(e.c - band);
+        for (block, cotangents) in cotangents.chunks(block_size).enumerate() {
+            let tiles = tiles_of(first + block);
+            let count = tiles.len();
+            with_scratch(points * (count * BAND + APART), |values: &mut [f32]| {
+                let place = Place {
+                    point: count * BAND + APART,
+                    tile: kernel.nr,
+                    width: kernel.nr.min(LANES),
+                    part: count * kernel.nr,
+                };
+                let at = |group: usize| group / kernel.nr * count * kernel.nr + group % kernel.nr;
+                let groups: Vec<Group> = (0..width)
+                    .step_by(LANES)
+                    .map(|group| Group { phase, channel: band + group, at: at(group) })
+                    .collect();
+                transform_inputs::<T>(&source, &grid, tiles, &groups, place, values);
+                for group in (width..BAND).step_by(LANES) {
+                    place.fill_zeros(points, count, &mut values[at(group)..]);
+                }
+                for point in 0..points {
+                    let sums = &mut sums[point * (e.o * BAND + APART)..][..e.o * BAND];
+                    let mut rows: Vec<&mut [f32]> = sums.chunks_exact_mut(BAND).collect();
+                    let cotangents = &cotangents[point * count * lanes..][..count * lanes];
+                    let values = &values[point * (count * BAND + APART)..][..count * BAND];
+                    let added = first + block > 0;
+                    let packed = Packed {
+                        far_a: false,
+                        zeros: &[],
+                        depth: count,
+                        a: SideA::Panels(cotangents),
+                        b: values,
+                        then: None,
+                    };
+                    kernel.block(&packed, &mut rows, 0, added);
+                }
+            });
+        }
+    };
+    let finish = |job: usize, sums: &[f32], owned: &mut [&mut [f32]]| {
+        transform_weight_gradients::<T>(sums, e.o, &taps[job / bands], owned);
+    };
+    let jobs = owned.len();
+    let size = points * (e.o * BAND + APART);
+    let all = points * tiles * lanes;
+    let jobs_of = |owned: &mut Vec<Vec<&mut [f32]>>,
+                   work: &(dyn Fn(usize, &mut [&mut [f32]]) + Sync)| {
+        owned.par_iter_mut().enumerate().with_max_len(1).for_each(|(job, owned)| work(job, owned));
+    };
+    if all <= LARGEST_SHARED || jobs * size > all {
+        return with_scratch(all, |cotangents: &mut [f32]| {
+            transform(0, cotangents);
+            let cotangents = &*cotangents;
+            jobs_of(&mut owned, &|job, owned| {
+                with_scratch(size, |sums: &mut [f32]| {
+                    add(job, 0, cotangents, sums);
+                    finish(job, sums, owned);
+                });
+            });
+        });
+    }
+    // Cotangents larger than caches are transformed some blocks at a time, one for each thread at least, and all jobs'
+    // sums are kept meanwhile.
+    let together = (LARGEST_SHARED / block_size).max(rayon::current_num_threads());
+    with_scratch(jobs * size, |sums: &mut [f32]| {
+        for first in (0..blocks).step_by(together) {
+            let end = tiles.min((first + together) * DEPTH_BLOCK);
+            with_scratch(
+                points * (end - first * DEPTH_BLOCK) * lanes,
+                |cotangents: &mut [f32]| {
+                    transform(first, cotangents);
+                    let cotangents = &*cotangents;
+                    let sums = sums.par_chunks_exact_mut(size).enumerate().with_max_len(1);
+                    sums.for_each(|(job, sums)| add(job, first, cotangents, sums));
+                },
+            );
+        }
+        let sums = &*sums;
+        jobs_of(&mut owned, &|job, owned| finish(job, &sums[job * size..][..size], owned));
+    });
+}
