@@ -6,15 +6,16 @@ mod common;
 
 use common::{Folder, PROGRAM, Ran, skip};
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The longest that a refusal may take.
 const AT_MOST: Duration = Duration::from_secs(120);
 
-/// Runs a line of words with `libraries` alone on the library path, and nothing of this machine's settings of devices.
-fn run(words: &str, libraries: &Path, variables: &[(&str, &str)]) -> Ran {
+/// Starts a line of words with `libraries` alone on the library path, and nothing of this machine's settings of devices.
+fn start(words: &str, libraries: &Path, variables: &[(&str, &str)]) -> Child {
     let mut command = Command::new(PROGRAM);
     command.args(words.split_whitespace()).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -24,16 +25,25 @@ fn run(words: &str, libraries: &Path, variables: &[(&str, &str)]) -> Ran {
     }
     command.env("LD_LIBRARY_PATH", libraries).env("XDG_CACHE_HOME", libraries.join("cache"));
     command.env("RUST_BACKTRACE", "1").envs(variables.iter().copied());
-    let mut child = command.spawn().unwrap();
+    command.spawn().unwrap()
+}
+
+/// What a program has said that ends in time.
+fn ended(mut child: Child, what: &str) -> Ran {
     let begun = Instant::now();
     while child.try_wait().unwrap().is_none() {
         if begun.elapsed() > AT_MOST {
             let _ = child.kill();
-            panic!("belamy {words} with {variables:?} has not ended");
+            panic!("{what} has not ended");
         }
         std::thread::sleep(Duration::from_millis(10));
     }
     child.wait_with_output().unwrap().into()
+}
+
+/// Runs a line to its end, see [`start`].
+fn run(words: &str, libraries: &Path, variables: &[(&str, &str)]) -> Ran {
+    ended(start(words, libraries, variables), &format!("belamy {words} with {variables:?}"))
 }
 
 /// Runs a line that must be refused in one line with all of `wanted`, and leave nothing in `out`.
@@ -228,6 +238,82 @@ fn a_device_that_fails_at_any_call_ends_training_with_a_line() {
             let may_be_unharmed = is_last_rites || nth == count;
             let is_told = said.contains("device cuda: ");
             assert!(is_told || may_be_unharmed && said == unharmed, "{fails}: {said}");
+        }
+    }
+}
+
+/// Seconds that ranks wait for one another here.
+const DEADLINE: &str = "2";
+
+/// Trains in two processes whose devices say that they add up what they have. `fails` is of the one of that rank.
+fn trained_by_two(out: &Path, libraries: &Path, rank: usize, fails: &[(&str, &str)]) -> [Ran; 2] {
+    let train = TRAIN.replace("--steps 2", "--steps 6");
+    let words = format!("{train} --device cuda --deadline {DEADLINE} --out {}", out.display());
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    drop(listener);
+    let job = ["0", "1"].map(|index| {
+        let mut variables = vec![("RANK", index), ("WORLD_SIZE", "2"), ("MASTER_PORT", &port)];
+        variables.push(("MASTER_ADDR", "127.0.0.1"));
+        if index == rank.to_string() {
+            variables.extend(fails);
+        }
+        start(&words, libraries, &variables)
+    });
+    let ran = job.map(|child| ended(child, &format!("one of two, with {fails:?} of rank {rank},")));
+    let _ = std::fs::remove_dir_all(out);
+    ran
+}
+
+#[test]
+fn ranks_whose_devices_fail_or_never_answer_end_in_time() {
+    let test = "ranks_whose_devices_fail_or_never_answer_end_in_time";
+    let folder = Folder::new("failing-ranks");
+    let takes_all = ["-DDEVICE", "-DKERNELS", "-DGRAPHS"];
+    let Some(device) = driver(test, &folder, &takes_all) else { return };
+    let Some(compiler) = built(test, &folder, "compiler", &[]) else { return };
+    let Some(nccl) = built(test, &folder, "nccl", &[]) else { return };
+    let libraries = library(&folder, "libraries", &device, &CUDA);
+    library(&folder, "libraries", &compiler, &NVRTC);
+    library(&folder, "libraries", &nccl, &["libnccl.so.2"]);
+    let out = folder.path().join("run");
+    let (calls, reductions) = (folder.at("calls"), folder.at("reductions"));
+    let lists = [("DRIVER_CALLS", calls.as_str()), ("NCCL_CALLS", reductions.as_str())];
+    for ran in trained_by_two(&out, &libraries, 1, &lists) {
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+    }
+    let count = |list: &str, name: &str| {
+        let list = std::fs::read_to_string(list).unwrap();
+        list.lines().filter(|line| *line == name).count()
+    };
+    let failing = [
+        (&calls, "DRIVER_FAILS", "cuEventRecord", 719),
+        (&calls, "DRIVER_FAILS", "cuStreamQuery", 719),
+        (&calls, "DRIVER_FAILS", "cuStreamWaitEvent", 719),
+        (&reductions, "NCCL_FAILS", "ncclAllReduce", 3),
+        (&reductions, "NCCL_FAILS", "ncclCommGetAsyncError", 3),
+        (&reductions, "NCCL_FAILS", "ncclCommInitRank", 2),
+        (&reductions, "NCCL_FAILS", "ncclGetVersion", 2),
+        // Work that is never done: what a reduction is that another rank takes no part in.
+        (&calls, "DRIVER_FAILS", "cuStreamQuery", 600),
+    ];
+    for (list, variable, name, code) in failing {
+        let calls = count(list, name);
+        for nth in [1, calls.div_ceil(2)] {
+            let fails = format!("{name} {nth} {code}");
+            let begun = Instant::now();
+            let both = trained_by_two(&out, &libraries, 1, &[(variable, &fails)]);
+            let seconds = begun.elapsed().as_secs_f64();
+            for ran in &both {
+                let last = ran.stderr.lines().last().unwrap_or_default();
+                assert!(!ran.stderr.contains("panicked"), "{fails}: {ran:?}");
+                // Without NCCL on either side the hosts add up; it is asked how it is where something takes long.
+                let does_without = matches!(name, "ncclGetVersion" | "ncclCommGetAsyncError");
+                let is_refused = ran.code == Some(1) && last.starts_with("belamy: ");
+                assert!(is_refused || does_without && ran.code == Some(0), "{fails}: {ran:?}");
+            }
+            let deadline: f64 = DEADLINE.parse().unwrap();
+            assert!(seconds < deadline + 3.0, "{fails}: {seconds} s");
         }
     }
 }

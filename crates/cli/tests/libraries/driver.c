@@ -9,10 +9,7 @@
 // What a call is worth is told by its number alone: 0 is success. With DRIVER_FAILS="NAME NTH CODE" in the environment the
 // NTH call of a function fails so, and every one after it; with DRIVER_CALLS=FILE each call's name is written there.
 #define _GNU_SOURCE
-#include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 typedef unsigned long long address;
 enum { OUT_OF_MEMORY = 2, INVALID_IMAGE = 200, NOT_SUPPORTED = 801 };
@@ -22,24 +19,9 @@ int cuInit(unsigned flags) { return (void)flags, INIT; }
 #endif
 
 #ifdef DEVICE
-// Notes a call; what it is to return.
-static int called(const char *name) {
-    static int calls;
-    const char *file = getenv("DRIVER_CALLS"), *fails = getenv("DRIVER_FAILS");
-    FILE *list = file ? fopen(file, "a") : NULL;
-    if (list) fprintf(list, "%s\n", name), fclose(list);
-    char which[64];
-    int nth, code;
-    if (!fails || sscanf(fails, "%63s %d %d", which, &nth, &code) != 3 || strcmp(which, name)) return 0;
-    return ++calls >= nth ? code : 0;
-}
-#define CALL(name, parameters, work) \
-    int name parameters {            \
-        int code = called(#name);    \
-        if (code) return code;       \
-        work;                        \
-        return 0;                    \
-    }
+#define CALLS "DRIVER_CALLS"
+#define FAILS "DRIVER_FAILS"
+#include "calls.h"
 
 CALL(cuInit, (unsigned flags), )
 CALL(cuDeviceGetCount, (int *count), *count = 1)
@@ -48,6 +30,11 @@ CALL(cuDeviceGetName, (char *name, int length, int device), strncpy(name, "a dev
 CALL(cuDeviceTotalMem_v2, (size_t *bytes, int device), *bytes = 1 << 30)
 // 75 and 76 are the two halves of the compute capability: 8.0.
 CALL(cuDeviceGetAttribute, (int *value, int attribute, int device), *value = attribute == 75 ? 8 : 0)
+// A device for each rank.
+CALL(cuDeviceGetUuid_v2, (char *uuid, int device), {
+    const char *rank = getenv("RANK");
+    memset(uuid, rank ? *rank : 0, 16);
+})
 int cuGetErrorName(int code, const char **name) { return *name = "CUDA_ERROR_OF_NONE", 0; }
 int cuGetErrorString(int code, const char **text) { return *text = "there is no device", 0; }
 CALL(cuDevicePrimaryCtxRetain, (void **context, int device), *context = (void *)1)

@@ -171,13 +171,9 @@ impl<E: GemmElement> Operand<E> for Matrix<'_, E> {
     }
 
     fn pack_runs(&self, lanes: Range<usize>, depth: Range<usize>, runs: &mut [E]) {
-        let run = |lane: usize| &self.data[lane * self.row_stride..][depth.clone()];
-        for (lane, to) in lanes.clone().zip(runs.chunks_exact_mut(RUN)) {
-            // Each lane lies elsewhere: the processor does not foresee it.
-            if lane + AHEAD < lanes.end {
-                ask_for(run(lane + AHEAD));
-            }
-            to[..depth.len()].copy_from_slice(run(lane));
+        for (lane, run) in lanes.zip(runs.chunks_exact_mut(RUN)) {
+            run[..depth.len()]
+                .copy_from_slice(&self.data[lane * self.row_stride + depth.start..][..depth.len()]);
         }
     }
 }
@@ -246,19 +242,12 @@ fn deal_lanes<'a, E: GemmElement, const WIDTH: usize>(
     }
 }
 
-/// So many rows or lanes ahead the next is asked for.
-const AHEAD: usize = 6;
-
 /// Asks for the row that is dealt some rows after the `d`-th.
 pub(super) fn ask_for_row<E>(rows: &[&[E]], d: usize, lanes: usize) {
+    const AHEAD: usize = 6;
     if let Some(ahead) = rows.get(d + AHEAD) {
-        ask_for(&ahead[..lanes]);
+        (0..lanes).step_by(64 / size_of::<E>()).for_each(|at| prefetch(ahead, at));
     }
-}
-
-/// Asks for each cache line.
-fn ask_for<E>(slice: &[E]) {
-    (0..slice.len()).step_by(64 / size_of::<E>()).for_each(|at| prefetch(slice, at));
 }
 
 /// [`deal_rows`] of rows that are all there. What comes next is asked for meanwhile.

@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 /// Asked all the time for so long, and then now and then.
 const KEEN: Duration = Duration::from_micros(200);
 
+/// How long a device is waited for that has failed: what was queued with the others was ended.
+const AFTER_FAILURE: Duration = Duration::from_millis(250);
+
 /// What a device has for those of other ranks.
 #[derive(Default)]
 pub(super) struct Ranks {
@@ -154,6 +157,10 @@ impl Gpu {
     /// Waits for all that was queued, or until the others have not taken part for too long.
     pub(super) fn wait_among_ranks(&self, state: &mut State, doing: &str) -> Result<(), String> {
         let begun = Instant::now();
+        let deadline = match state.failed {
+            Some(_) => AFTER_FAILURE.min(state.ranks.deadline),
+            None => state.ranks.deadline,
+        };
         loop {
             // SAFETY: the stream lives as long as `self`.
             match unsafe { sys::cuStreamQuery(self.stream) }.result() {
@@ -162,14 +169,13 @@ impl Gpu {
                 Err(error) => return Err(self.fault(state, doing, error)),
             }
             let waited = begun.elapsed();
-            let late = (waited > state.ranks.deadline).then(|| {
-                let seconds = state.ranks.deadline.as_secs_f64();
+            let late = (waited > deadline).then(|| {
+                let seconds = deadline.as_secs_f64();
                 format!("{doing}: the other ranks' GPUs have not answered for {seconds} s")
             });
             if let Some(why) = state.ranks.groups.iter().find_map(Group::failure).or(late) {
                 state.ranks.abort();
-                state.failed = Some(why.clone());
-                return Err(why);
+                return Err(state.failed.get_or_insert(why).clone());
             }
             if waited < KEEN {
                 std::thread::yield_now();
