@@ -16,7 +16,7 @@ done
 # pixel is compared: telling takes longer than reading.
 compares=-Cllvm-args=-sanitizer-coverage-trace-compares
 case "$CARGO_PKG_NAME" in
-  # Kernels read no files: without the sanitizer they are built in two thirds of the time. What they allocate is watched
+  # Kernels read no files: without the sanitizer they are built in .7 of the time. What they allocate is watched
   # nevertheless, and whoever reads it.
   belamy-cpu)
     plain=()

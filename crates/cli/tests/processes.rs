@@ -2,9 +2,8 @@
 
 mod common;
 
-use common::{Folder, HIDDEN, PROGRAM, files, line, metrics};
+use common::{Folder, HIDDEN, PROGRAM, by_torchrun, files, free_port, line, metrics};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -15,22 +14,6 @@ fn start(words: &str, variables: &[(&str, String)]) -> Child {
     command.args(words.split_whitespace()).args(["--threads", "1"]).env(HIDDEN.0, HIDDEN.1);
     command.envs(variables.iter().cloned()).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
-/// What `torchrun` sets in process `index` of `count`.
-fn by_torchrun(index: usize, count: usize, port: u16) -> Vec<(&'static str, String)> {
-    let host = "127.0.0.1".to_owned();
-    vec![
-        ("RANK", index.to_string()),
-        ("LOCAL_RANK", index.to_string()),
-        ("WORLD_SIZE", count.to_string()),
-        ("MASTER_ADDR", host),
-        ("MASTER_PORT", port.to_string()),
-    ]
 }
 
 fn job(count: usize, words: &str) -> Vec<Child> {

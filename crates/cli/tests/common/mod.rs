@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -206,4 +207,21 @@ pub(crate) fn flipped(bytes: &[u8], bit: usize) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes[bit / 8] ^= 1 << (bit % 8);
     bytes
+}
+
+/// A port that nobody has at the moment.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// What `torchrun` sets in process `index` of `count`.
+pub(crate) fn by_torchrun(index: usize, count: usize, port: u16) -> Vec<(&'static str, String)> {
+    let host = "127.0.0.1".to_owned();
+    vec![
+        ("RANK", index.to_string()),
+        ("LOCAL_RANK", index.to_string()),
+        ("WORLD_SIZE", count.to_string()),
+        ("MASTER_ADDR", host),
+        ("MASTER_PORT", port.to_string()),
+    ]
 }

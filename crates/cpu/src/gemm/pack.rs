@@ -291,6 +291,7 @@ fn interleave_lanes<E: GemmElement, const WIDTH: usize>(runs: &[&[E]], panel: &m
     let (square, panel) = panel.split_at_mut(squares);
     for (index, square) in square.chunks_exact_mut(SIDE).enumerate() {
         for lanes in (0..WIDTH).step_by(SIDE) {
+            // Lanes lie apart: a processor does not foresee so many places.
             for run in &runs[lanes..lanes + SIDE] {
                 prefetch(run, (index + 2) * SIDE);
             }

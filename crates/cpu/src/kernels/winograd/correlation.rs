@@ -19,11 +19,10 @@ fn tiles_at_a_time(depth: usize) -> usize {
     if depth <= 2 * DEPTH_BLOCK { 24 } else { 48 }
 }
 
-/// Where U is larger than [`LARGEST_SHARED`], tiles whose V is written down at a time, and of which each job has an M in
-/// L2,
+/// Tiles whose V is written down at a time where U is larger than [`LARGEST_SHARED`]; each job has an M of them in L2.
 const TILES_A_ROUND: usize = 64;
 
-/// and the depth over which a band of U is transformed at a time, to be in L2 beside M; a part of [`DEPTH_BLOCK`].
+/// The depth over which a band of such a U is transformed at a time, to be in L2 beside M; a part of [`DEPTH_BLOCK`].
 const DEPTH_AT_A_TIME: usize = 128;
 
 /// Where results go: pixels `first + step·(i, j)` of images of a size.
