@@ -113,8 +113,8 @@ fn check_grid(dtype: DType, channels: &[(usize, usize, usize)]) {
     assert!(checked > 500, "only {checked} cases fitted");
 }
 
-/// (C, O, groups): thirteen, which shares no factor with the other loops, so that every combination occurs.
-const CHANNELS: [(usize, usize, usize); 13] = [
+/// (C, O, groups): seventeen, which shares no factor with the other loops, so that every combination occurs.
+const CHANNELS: [(usize, usize, usize); 17] = [
     (1, 5, 1),
     (3, 16, 1),
     (5, 1, 1),
@@ -128,6 +128,11 @@ const CHANNELS: [(usize, usize, usize); 13] = [
     (4, 8, 4),
     (6, 2, 2),
     (1, 1, 1),
+    // Images of few channels, and outputs that are whole vectors of every processor's, of some and of none.
+    (3, 64, 1),
+    (1, 32, 1),
+    (2, 48, 1),
+    (8, 24, 1),
 ];
 
 #[test]
@@ -188,6 +193,39 @@ fn bits_do_not_depend_on_the_number_of_threads() {
             })
             .collect();
         assert!(results.iter().all(|result| *result == results[0]), "{case:?}");
+    }
+}
+
+/// Images of few channels in several bands of rows, more of them than sums of a weight's gradient are made side by side, by
+/// kernels of other lengths and strides than each way there has a loop for.
+#[test]
+fn images_of_few_channels() {
+    let mut cases = Vec::new();
+    for (image, channels, outputs, kernel, window) in [
+        ([66, 40], 3, 32, [4, 4], Window::new(2, 1)),
+        ([37, 70], 3, 48, [4, 4], window([2, 3], [1, 0, 2, 1], [1, 1], 1)),
+        ([30, 31], 1, 64, [5, 5], Window::same(2, [30, 31], [5, 5])),
+        ([24, 40], 3, 16, [7, 7], Window::same(1, [24, 40], [7, 7])),
+        ([14, 30], 3, 48, [9, 9], Window::new(1, 4)),
+        ([40, 40], 6, 32, [3, 5], window([1, 2], [1, 1, 4, 0], [2, 3], 1)),
+        ([16, 150], 8, 16, [2, 1], window([3, 1], [0; 4], [1, 1], 1)),
+        // Padding that reaches beyond whole windows, and an image whose last rows no window reaches.
+        ([9, 9], 2, 32, [3, 3], window([3, 3], [4, 3, 4, 3], [1, 1], 1)),
+        ([11, 90], 4, 16, [4, 4], window([4, 4], [0; 4], [1, 1], 1)),
+    ] {
+        cases.push(Case { batch: 3, image, channels, outputs, kernel, window });
+    }
+    cases.push(Case { batch: 70, image: [12, 12], ..cases[0] });
+    for case in cases {
+        assert!(case.check(DType::F64) && case.check(DType::F32), "{case:?}");
+        assert!(case.check_on(&belamy_cpu::direct(), DType::F32, 10.0));
+        // A batch's parts have the bits of the whole.
+        let whole = case.run(DType::F32, &belamy_cpu::direct()).unwrap();
+        let part = Case { batch: 1, ..case }.run(DType::F32, &belamy_cpu::direct()).unwrap();
+        for (whole, part) in whole.iter().zip(&part).take(2) {
+            let (whole, part) = (whole.to_f64().unwrap(), part.to_f64().unwrap());
+            assert!(whole[..part.len()] == part[..], "{case:?}");
+        }
     }
 }
 

@@ -33,6 +33,75 @@ pub(super) type TileOfLanes<E> = fn(&[&[E]], &[&[E]], &[E], &[E], &mut [&mut [E]
 /// lanes begin. Then come rows to be asked for meanwhile, and the rest as there. Panics if a slice ends before them.
 pub(super) type TileOfRows<E> = fn(Rows<'_, E>, Rows<'_, E>, &[&[E]], &mut [&mut [E]], usize, bool);
 
+/// A [`MicroTile`] of operands that lie anywhere in one slice each, for a tile of so many vectors of columns, up to three.
+/// Arguments: A and B, what to ask for meanwhile, C from the tile's first element on, elements from one of its rows to the
+/// next, and whether to add to C. Panics if C ends before the tile does.
+pub(super) type TileOfWindows<E> =
+    fn(Windows<'_, E>, Columns<'_, E>, usize, &[E], &mut [E], usize, bool);
+
+/// Where the k of windows lie, from where a window starts.
+pub(crate) struct Steps {
+    each: Vec<usize>,
+    most: usize,
+}
+
+impl Steps {
+    /// Of a list of distances. Panics if it is empty.
+    pub(crate) fn new(each: Vec<usize>) -> Steps {
+        let most = *each.iter().max().expect("a window has numbers");
+        Steps { each, most }
+    }
+
+    /// How many k there are.
+    pub(crate) fn depth(&self) -> usize {
+        self.each.len()
+    }
+}
+
+/// Lanes of A that lie in one slice, all alike: lane i at k is number `starts[i] + steps[k]` of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Windows<'a, E> {
+    data: &'a [E],
+    starts: &'a [usize],
+    steps: &'a [usize],
+}
+
+impl<'a, E> Windows<'a, E> {
+    /// The first `depth` k of windows that start at these places. Panics if one ends beyond the slice, or there are fewer k.
+    pub(crate) fn new(
+        data: &'a [E],
+        starts: &'a [usize],
+        steps: &'a Steps,
+        depth: usize,
+    ) -> Windows<'a, E> {
+        let end = starts.iter().max().map_or(0, |start| start + steps.most);
+        assert!(end < data.len(), "a window ends at {end} of {}", data.len());
+        Windows { data, starts, steps: &steps.each[..depth] }
+    }
+
+    /// The numbers of lane `lane` from its start on, as many as `steps` can lead to at least.
+    pub(super) fn lane(&self, lane: usize) -> &'a [E] {
+        &self.data[self.starts[lane]..]
+    }
+
+    /// How many lanes there are.
+    pub(super) fn lanes(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Where each k lies, from a lane's start.
+    pub(super) fn steps(&self) -> &'a [usize] {
+        self.steps
+    }
+}
+
+/// Lanes of B that lie side by side at each k, and each k so far from the one before.
+#[derive(Clone, Copy)]
+pub(crate) struct Columns<'a, E> {
+    pub(crate) data: &'a [E],
+    pub(crate) apart: usize,
+}
+
 /// Lanes of an operand where they lie: at each k a slice that has them from a place on.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a, E> {
@@ -75,6 +144,7 @@ impl<'a, E> Rows<'a, E> {
 pub(super) struct InPlace<E: 'static> {
     pub(super) lanes: TileOfLanes<E>,
     pub(super) rows: TileOfRows<E>,
+    pub(super) windows: TileOfWindows<E>,
 }
 
 /// A block of A.
@@ -265,6 +335,45 @@ impl<E: GemmElement> Kernel<E> {
     pub(super) fn in_place(&self) -> Option<&InPlace<E>> {
         // Where operands are rounded, they are packed for that.
         self.in_place.as_ref().filter(|_| self.operands == Operands::AsTheyAre)
+    }
+
+    /// Whether [`Kernel::block_of_windows`] is there.
+    pub(crate) fn takes_windows(&self) -> bool {
+        self.in_place().is_some()
+    }
+
+    /// The most windows that [`Kernel::block_of_windows`] takes for so many columns: an odd number of halves of nr from three
+    /// on begins with three at a time, of fewer windows.
+    pub(crate) fn windows_at_a_time(&self, columns: usize) -> usize {
+        let halves = columns / (self.nr / 2);
+        if halves >= 3 && halves % 2 == 1 { self.mr * 2 / 3 } else { self.mr }
+    }
+
+    /// Multiplies windows into C, a row for each, `apart` elements from one to the next: `columns` of B, a multiple of half of
+    /// nr. `ahead` is what will be read next.
+    pub(crate) fn block_of_windows(
+        &self,
+        a: Windows<'_, E>,
+        b: Columns<'_, E>,
+        columns: usize,
+        ahead: &[E],
+        (c, apart): (&mut [E], usize),
+        accumulate: bool,
+    ) {
+        let tile = self.in_place().expect("windows are for who reads them").windows;
+        let half = self.nr / 2;
+        let halves = columns / half;
+        let share = ahead.len().div_ceil(halves.div_ceil(2)).max(1);
+        let mut ahead = ahead.chunks(share);
+        let mut first = 0;
+        while first < halves {
+            let left = halves - first;
+            let vectors = if left >= 3 && left % 2 == 1 { 3 } else { left.min(2) };
+            let b = Columns { data: &b.data[first * half..], apart: b.apart };
+            let ahead = ahead.next().unwrap_or_default();
+            tile(a, b, vectors, ahead, &mut c[first * half..], apart, accumulate);
+            first += vectors;
+        }
     }
 
     /// Multiplies blocks of both sides where they lie into some columns of the rows of C, a multiple of nr. `ahead` is what

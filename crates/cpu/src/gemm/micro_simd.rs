@@ -22,13 +22,14 @@ pub(super) use finish;
 macro_rules! micro_kernel {
     (
         $element:ident, $set:ident, features $features:literal, $operands:ident,
-        vector $vector:ident of $lanes:literal, rows $mr:literal as [$($rows:literal)*],
+        vector $vector:ident of $lanes:literal,
+        rows $mr:literal as [$($rows:literal)*], of three vectors [$($wide:literal)*],
         $zero:ident, $load:ident, $store:ident, $broadcast:ident, $multiply_add:path, $add:ident
     ) => {
         pub(super) mod $element {
             use std::arch::x86_64::*;
 
-            use crate::gemm::kernel::{InPlace, Kernel, Operands, Rows};
+            use crate::gemm::kernel::{Columns, InPlace, Kernel, Operands, Rows, Windows};
             use crate::gemm::micro_simd::finish;
             use crate::gemm::{DEPTH_BLOCK, RUN};
             use crate::vectors::InstructionSet;
@@ -48,7 +49,11 @@ macro_rules! micro_kernel {
                     leave: || {},
                     tile: dispatch::<false>,
                     tile_of_runs: dispatch::<true>,
-                    in_place: Some(InPlace { lanes: dispatch_of_lanes, rows: dispatch_of_rows }),
+                    in_place: Some(InPlace {
+                        lanes: dispatch_of_lanes,
+                        rows: dispatch_of_rows,
+                        windows: dispatch_of_windows,
+                    }),
                 })
             }
 
@@ -109,6 +114,111 @@ macro_rules! micro_kernel {
                         },
                     )*
                     rows => unreachable!("a micro-tile of {rows} rows"),
+                }
+            }
+
+            /// `TileOfWindows`. Private, as `dispatch` is.
+            fn dispatch_of_windows(
+                a: Windows<'_, $element>,
+                b: Columns<'_, $element>,
+                vectors: usize,
+                ahead: &[$element],
+                c: &mut [$element],
+                apart: usize,
+                accumulate: bool,
+            ) {
+                match (a.lanes(), vectors) {
+                    $(
+                        // SAFETY: as in `dispatch`.
+                        ($rows, 1) => unsafe {
+                            tile_of_windows::<$rows, 1>(a, b, ahead, c, apart, accumulate)
+                        },
+                        // SAFETY: as in `dispatch`.
+                        ($rows, 2) => unsafe {
+                            tile_of_windows::<$rows, 2>(a, b, ahead, c, apart, accumulate)
+                        },
+                    )*
+                    $(
+                        // SAFETY: as in `dispatch`.
+                        ($wide, 3) => unsafe {
+                            tile_of_windows::<$wide, 3>(a, b, ahead, c, apart, accumulate)
+                        },
+                    )*
+                    (rows, vectors) => unreachable!("a micro-tile of {rows} rows, {vectors} vectors"),
+                }
+            }
+
+            /// Two k at a time: the pointer to a lane is fetched once for both.
+            #[target_feature(enable = $features)]
+            fn tile_of_windows<const ROWS: usize, const VECTORS: usize>(
+                a: Windows<'_, $element>,
+                b: Columns<'_, $element>,
+                ahead: &[$element],
+                c: &mut [$element],
+                apart: usize,
+                accumulate: bool,
+            ) {
+                let (steps, width) = (a.steps(), VECTORS * $lanes);
+                let needed = steps.len().saturating_sub(1) * b.apart + width;
+                assert!(a.lanes() == ROWS && b.data.len() >= needed && !steps.is_empty());
+                assert!(c.len() >= (ROWS - 1) * apart + width);
+                let lanes: [*const $element; ROWS] = std::array::from_fn(|i| a.lane(i).as_ptr());
+                for row in 0..ROWS {
+                    for vector in 0..VECTORS {
+                        ask_for::<_MM_HINT_T0>(c, row * apart + vector * $lanes);
+                    }
+                }
+                let lines = ahead.len() / LINE;
+                let mut sums: [[$vector; VECTORS]; ROWS] = [[$zero(); VECTORS]; ROWS];
+                let mut from = b.data.as_ptr();
+                let (pairs, last) = steps.as_chunks::<2>();
+                for (pair, &[step0, step1]) in pairs.iter().enumerate() {
+                    if 2 * pair < lines {
+                        ask_for::<_MM_HINT_T0>(ahead, 2 * pair * LINE);
+                        ask_for::<_MM_HINT_T0>(ahead, (2 * pair + 1) * LINE);
+                    }
+                    let (mut b0, mut b1) = ([$zero(); VECTORS], [$zero(); VECTORS]);
+                    for vector in 0..VECTORS {
+                        // SAFETY: there are `width` elements at each k, as asserted above.
+                        unsafe {
+                            b0[vector] = $load(from.add(vector * $lanes));
+                            b1[vector] = $load(from.add(b.apart + vector * $lanes));
+                        }
+                    }
+                    from = from.wrapping_add(2 * b.apart);
+                    for i in 0..ROWS {
+                        // SAFETY: `Windows` answers for each step from each start.
+                        let (a0, a1) = unsafe {
+                            ($broadcast(*lanes[i].add(step0)), $broadcast(*lanes[i].add(step1)))
+                        };
+                        for vector in 0..VECTORS {
+                            sums[i][vector] = $multiply_add(a0, b0[vector], sums[i][vector]);
+                        }
+                        for vector in 0..VECTORS {
+                            sums[i][vector] = $multiply_add(a1, b1[vector], sums[i][vector]);
+                        }
+                    }
+                }
+                for &step in last {
+                    for vector in 0..VECTORS {
+                        // SAFETY: as above, at the last k.
+                        let b = unsafe { $load(from.add(vector * $lanes)) };
+                        for i in 0..ROWS {
+                            // SAFETY: as above.
+                            let a = $broadcast(unsafe { *lanes[i].add(step) });
+                            sums[i][vector] = $multiply_add(a, b, sums[i][vector]);
+                        }
+                    }
+                }
+                for (i, sums) in sums.into_iter().enumerate() {
+                    for (vector, sum) in sums.into_iter().enumerate() {
+                        let to = c[i * apart + vector * $lanes..].as_mut_ptr();
+                        // SAFETY: C has the tile's elements, as asserted above; loads and stores need no alignment.
+                        unsafe {
+                            let sum = if accumulate { $add($load(to), sum) } else { sum };
+                            $store(to, sum);
+                        }
+                    }
                 }
             }
 

@@ -423,3 +423,62 @@ fn empty_results_and_empty_sums() {
     gemm(f32::best_kernel(), 2, 3, 0, &nothing, &nothing, &mut c);
     assert_eq!(c, [0.0; 6]);
 }
+
+/// Every number of windows and of vectors, over even and odd depths, which overlap and lie in no order.
+fn check_windows<E: Sample>() {
+    for kernel in E::kernels().iter().filter(|kernel| kernel.takes_windows()) {
+        let half = kernel.nr / 2;
+        for (depth, columns) in
+            [1, 2, 7, 48].into_iter().zip([1, 2, 3, 5].map(|count| count * half))
+        {
+            for lanes in 1..=kernel.windows_at_a_time(columns) {
+                let starts: Vec<usize> = (0..lanes).map(|lane| (lane * 29) % 61).collect();
+                let steps: Vec<usize> = (0..depth).map(|k| (k * 13) % 50).collect();
+                let furthest = starts.iter().max().unwrap() + steps.iter().max().unwrap();
+                let (apart_b, apart_c) = (columns + 3, columns + 5);
+                let a = numbers::<E>(furthest + 1, 1);
+                let b = numbers::<E>((depth - 1) * apart_b + columns, 2);
+                let old = numbers::<E>((lanes - 1) * apart_c + columns, 3);
+                for accumulate in [false, true] {
+                    let mut c = old.clone();
+                    let listed = Steps::new(steps.clone());
+                    let windows = Windows::new(&a, &starts, &listed, depth);
+                    let from = Columns { data: &b, apart: apart_b };
+                    let to = (&mut c[..], apart_c);
+                    kernel.block_of_windows(windows, from, columns, &a, to, accumulate);
+                    for (index, (&got, &old)) in c.iter().zip(&old).enumerate() {
+                        let (lane, column) = (index / apart_c, index % apart_c);
+                        if column >= columns {
+                            assert_eq!(got.bits(), old.bits(), "what lies between rows of C");
+                            continue;
+                        }
+                        let mut want = if accumulate { old.to_f64() } else { 0.0 };
+                        for (k, step) in steps.iter().enumerate() {
+                            let a = a[starts[lane] + step].to_f64();
+                            want += a * b[k * apart_b + column].to_f64();
+                        }
+                        let bound = 3.0 * E::EPSILON * (depth as f64 + 1.0).sqrt();
+                        let set = kernel.set.name();
+                        assert!(
+                            (got.to_f64() - want).abs() <= bound,
+                            "{set}, {lanes} x {columns} x {depth} at ({lane}, {column}): {}, not {want}",
+                            got.to_f64()
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn windows_of_every_number_and_width() {
+    check_windows::<f32>();
+    check_windows::<f64>();
+}
+
+#[test]
+#[should_panic(expected = "a window ends at 7 of 7")]
+fn windows_end_within_their_slice() {
+    Windows::new(&[0.0f32; 7], &[0, 3], &Steps::new(vec![0, 4]), 2);
+}

@@ -2,7 +2,8 @@
 //!
 //! The oracle: one invocation owns one element of the open slot and gathers its terms in f64, in the order
 //! (n, oh, ow, kh, kw, channel). Cost of each kernel: 2·N·OH·OW·O·KH·KW·C/groups operations. The fast paths, and the
-//! rules by which they are taken, are in `winograd`, `conv2d_pairs` and, for all other shapes, `conv2d_gemm`.
+//! rules by which they are taken, are in `winograd`, `conv2d_pairs` and, for all other shapes, `conv2d_gemm`, which leaves images
+//! of few channels to `conv2d_few_channels` and `conv2d_columns`.
 
 use super::{Real, Run, conv2d_gemm, conv2d_pairs, fill_heavy, for_real, winograd};
 use crate::gemm::GemmElement;

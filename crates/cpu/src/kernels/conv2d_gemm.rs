@@ -22,7 +22,8 @@
 //! |---|---|
 //! | fewer than [`SMALLEST_PRODUCT`] multiply-adds | direct loops: packing would cost more |
 //! | groups of fewer than [`FEWEST_GROUP_CHANNELS`] channels | direct loops: depthwise products have no width |
-//! | grad_input of at most [`FEW_CHANNELS`] channels, or with twice as many pixels as a full phase can use | columns |
+//! | conv2d and grad_weight of at most [`FEW_CHANNELS`] channels | products that read the image in place: [`conv2d_few_channels`] |
+//! | grad_input of at most [`FEW_CHANNELS`] channels, or with twice as many pixels as a full phase can use | columns: [`by_columns`] |
 //! | otherwise | a product for each group (and phase) |
 //!
 //! The columns suit few channels because the product is then KH·KW·C wide instead of C, and a 1 × 1 → 4 × 4
@@ -30,11 +31,11 @@
 //! the shape alone.
 
 use super::conv2d::Extents;
-use super::patches::{Image, Patches, Taps, Windows, inside, whole};
-use super::{Real, Run, fill_chunks};
-use crate::gemm::{
-    GemmElement, Kernel, Matrix, Operand, Products, deal_rows, gemm, gemm_rows, with_scratch,
-};
+use super::conv2d_columns::by_columns;
+use super::conv2d_few_channels::{self, FEW_CHANNELS};
+use super::patches::{Image, Patches, Taps, Windows};
+use super::{Real, Run};
+use crate::gemm::{GemmElement, Kernel, Matrix, Operand, Products, deal_rows, gemm, gemm_rows};
 use crate::memory;
 use std::ops::Range;
 
@@ -43,12 +44,6 @@ const SMALLEST_PRODUCT: usize = 1 << 12;
 
 /// Channels of a group (either side) below which the direct loops are taken.
 const FEWEST_GROUP_CHANNELS: usize = 4;
-
-/// Image channels up to which `conv2d_grad_input` goes by columns: half the width of a narrow panel.
-const FEW_CHANNELS: usize = 8;
-
-/// Elements of D that are made and summed at a time: they stay in the L2 cache.
-const COLUMN_ELEMENTS: usize = 1 << 16;
 
 /// Whether the packed products are worth their packing.
 pub(super) fn pays(e: &Extents) -> bool {
@@ -98,6 +93,9 @@ pub(super) fn forward<E: Real + GemmElement>(
     w: &[E],
     y: &mut [E],
 ) {
+    if conv2d_few_channels::pays(kernel, e) {
+        return conv2d_few_channels::forward(kernel, e, x, w, y);
+    }
     let depth = e.kh * e.kw * e.c_group;
     if e.groups == 1 {
         let weight = Matrix::lanes_by_depth(w, depth);
@@ -126,6 +124,9 @@ pub(super) fn grad_weight<E: Real + GemmElement>(
     g: &[E],
     w: &mut [E],
 ) {
+    if conv2d_few_channels::pays(kernel, e) {
+        return conv2d_few_channels::grad_weight(kernel, e, x, g, w);
+    }
     let columns = e.kh * e.kw * e.c_group;
     let groups = w.chunks_exact_mut(e.o_group * columns);
     for (group, weight) in groups.enumerate() {
@@ -260,91 +261,5 @@ impl<E: GemmElement> Operand<E> for PhaseWeight<'_, E> {
             let from = (o * self.kernel + self.taps[tap]) * self.channels;
             Some(&self.weight[from..][lanes.clone()])
         });
-    }
-}
-
-fn by_columns<E: Real + GemmElement>(
-    kernel: &Kernel<E>,
-    e: &Extents,
-    g: &[E],
-    w: &[E],
-    x: &mut [E],
-) {
-    let (outputs, columns) = (e.oh * e.ow, e.kh * e.kw * e.c);
-    let image = e.h * e.w * e.c;
-    let together = (COLUMN_ELEMENTS / (outputs * columns)).max(1);
-    fill_chunks(x, together * image, |start, x| {
-        let (first, images) = (start / image, x.len() / image);
-        with_scratch(images * outputs * columns, |d: &mut [E]| {
-            let cotangent = Matrix::lanes_by_depth(&g[first * outputs * e.o..], e.o);
-            let weight = Matrix::depth_by_lanes(w, columns);
-            gemm(kernel, images * outputs, columns, e.o, &cotangent, &weight, d);
-            for (index, row) in x.chunks_exact_mut(e.w * e.c).enumerate() {
-                let d = &d[index / e.h * outputs * columns..][..outputs * columns];
-                add_row(e, d, index % e.h, row);
-            }
-        });
-    });
-}
-
-/// One row of an image: the sum of what D has for it.
-///
-/// As many taps at a time as fall on pixels side by side of which a window's neighbours share none: then no number is added
-/// to just after it was written. The last taps come first, so that a pixel's terms are added by ascending ow.
-fn add_row<E: Real + GemmElement>(e: &Extents, d: &[E], ih: usize, row: &mut [E]) {
-    row.fill(E::ZERO);
-    let together = if e.dilation[1] == 1 { e.stride[1].min(e.kw) } else { 1 };
-    for kh in 0..e.kh {
-        let Some(oh) = e.oh(ih, kh) else { continue };
-        for kw in (0..e.kw).step_by(together).rev() {
-            let taps = together.min(e.kw - kw);
-            let first = (kw * e.dilation[1]) as isize - e.padding[1] as isize;
-            let left = |ow: usize| first + (ow * e.stride[1]) as isize;
-            let terms = |ow: usize| &d[(((oh * e.ow + ow) * e.kh + kh) * e.kw + kw) * e.c..];
-            // The windows of which all these taps are inside the image.
-            let Range { start, end } = whole(first, e.stride[1], e.ow, taps, e.w);
-            for ow in (0..start).chain(end..e.ow) {
-                let inside = inside(left(ow), taps, e.w);
-                if !inside.is_empty() {
-                    let to = (left(ow) + inside.start as isize) as usize * e.c;
-                    let terms = &terms(ow)[inside.start * e.c..inside.end * e.c];
-                    row[to..].iter_mut().zip(terms).for_each(|(sum, &term)| *sum = *sum + term);
-                }
-            }
-            if start < end {
-                let sums = &mut row[left(start) as usize * e.c..];
-                let (windows, apart) = (end - start, [e.stride[1] * e.c, e.kh * e.kw * e.c]);
-                match taps * e.c {
-                    2 => add_runs::<E, 2>(sums, terms(start), windows, apart),
-                    6 => add_runs::<E, 6>(sums, terms(start), windows, apart),
-                    length => {
-                        for window in 0..windows {
-                            let sums = &mut sums[window * apart[0]..][..length];
-                            let terms = &terms(start)[window * apart[1]..];
-                            sums.iter_mut().zip(terms).for_each(|(sum, &term)| *sum = *sum + term);
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Adds `count` runs of a length that the compiler knows (of grey and of coloured images by stride 2), which lie so far apart
-/// among the sums and among the terms.
-fn add_runs<E: GemmElement, const LENGTH: usize>(
-    sums: &mut [E],
-    terms: &[E],
-    count: usize,
-    apart: [usize; 2],
-) {
-    for index in 0..count {
-        let sums: &mut [E; LENGTH] =
-            sums[index * apart[0]..].first_chunk_mut().expect("pixels inside the row");
-        let terms: &[E; LENGTH] =
-            terms[index * apart[1]..].first_chunk().expect("the taps of a window");
-        for lane in 0..LENGTH {
-            sums[lane] = sums[lane] + terms[lane];
-        }
     }
 }

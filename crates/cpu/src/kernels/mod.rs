@@ -6,6 +6,8 @@
 
 mod concat;
 mod conv2d;
+mod conv2d_columns;
+mod conv2d_few_channels;
 mod conv2d_gemm;
 mod conv2d_pairs;
 mod dropout;

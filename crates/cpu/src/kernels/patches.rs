@@ -39,20 +39,14 @@ fn copy_run<E: Copy>(to: &mut [E], from: &[E]) {
 }
 
 /// Which of `count` columns from `left` on are within 0..width.
-pub(super) fn inside(left: isize, count: usize, width: usize) -> Range<usize> {
+fn inside(left: isize, count: usize, width: usize) -> Range<usize> {
     let start = (-left).max(0) as usize;
     let end = (width as isize - left).clamp(0, count as isize) as usize;
     start.min(end)..end
 }
 
 /// Which of `count` windows, the first at column `left` and each `step` further, have all their columns within 0..width.
-pub(super) fn whole(
-    left: isize,
-    step: usize,
-    count: usize,
-    columns: usize,
-    width: usize,
-) -> Range<usize> {
+fn whole(left: isize, step: usize, count: usize, columns: usize, width: usize) -> Range<usize> {
     let start = ((-left).max(0) as usize).div_ceil(step).min(count);
     let beyond = (width + 1) as isize - columns as isize - left;
     start..(beyond.max(0) as usize).div_ceil(step).clamp(start, count)
