@@ -7,7 +7,8 @@ micro_kernel! {
     vector __m256 of 8,
     rows 6 as [1 2 3 4 5 6], of three vectors [1 2 3 4],
     _mm256_setzero_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps, _mm256_fmadd_ps,
-    _mm256_add_ps
+    _mm256_add_ps,
+    named "vbroadcastss" "vfmadd231ps", of "4" bytes in ymm_reg
 }
 
 micro_kernel! {
@@ -15,5 +16,6 @@ micro_kernel! {
     vector __m256d of 4,
     rows 6 as [1 2 3 4 5 6], of three vectors [1 2 3 4],
     _mm256_setzero_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_set1_pd, _mm256_fmadd_pd,
-    _mm256_add_pd
+    _mm256_add_pd,
+    named "vbroadcastsd" "vfmadd231pd", of "8" bytes in ymm_reg
 }

@@ -121,5 +121,6 @@ micro_kernel! {
     vector __m512 of 16,
     rows 12 as [1 2 3 4 5 6 7 8 9 10 11 12], of three vectors [1 2 3 4 5 6 7 8],
     _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps, super::add_products,
-    _mm512_add_ps
+    _mm512_add_ps,
+    named "vbroadcastss" "vdpbf16ps", of "4" bytes in zmm_reg
 }
