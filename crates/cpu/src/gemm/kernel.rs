@@ -33,22 +33,24 @@ pub(super) type TileOfLanes<E> = fn(&[&[E]], &[&[E]], &[E], &[E], &mut [&mut [E]
 /// lanes begin. Then come rows to be asked for meanwhile, and the rest as there. Panics if a slice ends before them.
 pub(super) type TileOfRows<E> = fn(Rows<'_, E>, Rows<'_, E>, &[&[E]], &mut [&mut [E]], usize, bool);
 
-/// A [`MicroTile`] of operands that lie anywhere in one slice each, for a tile of so many vectors of columns, up to three.
-/// Arguments: A and B, what to ask for meanwhile, C from the tile's first element on, elements from one of its rows to the
-/// next, and whether to add to C. Panics if C ends before the tile does.
+/// A [`MicroTile`] of operands that lie anywhere in one slice each. Arguments: A and B, how many halves of nr the tile is wide, up
+/// to three, what to ask for meanwhile (a line at each k), C from the tile's first element on, elements from one of its rows to
+/// the next, and whether to add to C. Panics if C or B ends before the tile does.
 pub(super) type TileOfWindows<E> =
-    fn(Windows<'_, E>, Columns<'_, E>, usize, &[E], &mut [E], usize, bool);
+    fn(Windows<'_, E>, Columns<'_, E>, usize, Columns<'_, E>, &mut [E], usize, bool);
 
 /// Where the k of windows lie, from where a window starts.
 pub(crate) struct Steps {
     each: Vec<usize>,
-    most: usize,
+    /// The most of each and of those before it.
+    most: Vec<usize>,
 }
 
 impl Steps {
-    /// Of a list of distances. Panics if it is empty.
+    /// Of a list of distances.
     pub(crate) fn new(each: Vec<usize>) -> Steps {
-        let most = *each.iter().max().expect("a window has numbers");
+        let mut most = each.clone();
+        (1..most.len()).for_each(|k| most[k] = most[k].max(most[k - 1]));
         Steps { each, most }
     }
 
@@ -67,14 +69,15 @@ pub(crate) struct Windows<'a, E> {
 }
 
 impl<'a, E> Windows<'a, E> {
-    /// The first `depth` k of windows that start at these places. Panics if one ends beyond the slice, or there are fewer k.
+    /// The first `depth` k, one at least, of windows that start at these places. Panics if one ends beyond the slice, or there
+    /// are fewer k.
     pub(crate) fn new(
         data: &'a [E],
         starts: &'a [usize],
         steps: &'a Steps,
         depth: usize,
     ) -> Windows<'a, E> {
-        let end = starts.iter().max().map_or(0, |start| start + steps.most);
+        let end = starts.iter().max().map_or(0, |start| start + steps.most[depth - 1]);
         assert!(end < data.len(), "a window ends at {end} of {}", data.len());
         Windows { data, starts, steps: &steps.each[..depth] }
     }
@@ -100,6 +103,13 @@ impl<'a, E> Windows<'a, E> {
 pub(crate) struct Columns<'a, E> {
     pub(crate) data: &'a [E],
     pub(crate) apart: usize,
+}
+
+impl<'a, E> Columns<'a, E> {
+    /// What lies side by side as a whole, a cache line at each k.
+    pub(crate) fn lines(data: &'a [E]) -> Columns<'a, E> {
+        Columns { data, apart: 64 / size_of::<E>() }
+    }
 }
 
 /// Lanes of an operand where they lie: at each k a slice that has them from a place on.
@@ -144,7 +154,6 @@ impl<'a, E> Rows<'a, E> {
 pub(super) struct InPlace<E: 'static> {
     pub(super) lanes: TileOfLanes<E>,
     pub(super) rows: TileOfRows<E>,
-    pub(super) windows: TileOfWindows<E>,
 }
 
 /// A block of A.
@@ -227,6 +236,8 @@ pub(crate) struct Kernel<E: 'static> {
     pub(super) tile_of_runs: MicroTile<E>,
     /// For operands that are not packed, where it can read them as they are.
     pub(super) in_place: Option<InPlace<E>>,
+    /// For windows, likewise.
+    pub(super) windows: Option<TileOfWindows<E>>,
 }
 
 impl<E: GemmElement> Kernel<E> {
@@ -339,7 +350,7 @@ impl<E: GemmElement> Kernel<E> {
 
     /// Whether [`Kernel::block_of_windows`] is there.
     pub(crate) fn takes_windows(&self) -> bool {
-        self.in_place().is_some()
+        self.windows.is_some() && self.operands == Operands::AsTheyAre
     }
 
     /// The most windows that [`Kernel::block_of_windows`] takes for so many columns: an odd number of halves of nr from three
@@ -350,28 +361,27 @@ impl<E: GemmElement> Kernel<E> {
     }
 
     /// Multiplies windows into C, a row for each, `apart` elements from one to the next: `columns` of B, a multiple of half of
-    /// nr. `ahead` is what will be read next.
+    /// nr. `ahead` is what will be read next, a line at each k of the first tile and the following ones.
     pub(crate) fn block_of_windows(
         &self,
         a: Windows<'_, E>,
         b: Columns<'_, E>,
         columns: usize,
-        ahead: &[E],
+        mut ahead: Columns<'_, E>,
         (c, apart): (&mut [E], usize),
         accumulate: bool,
     ) {
-        let tile = self.in_place().expect("windows are for who reads them").windows;
+        let tile = self.windows.expect("windows are for who takes them");
         let half = self.nr / 2;
         let halves = columns / half;
-        let share = ahead.len().div_ceil(halves.div_ceil(2)).max(1);
-        let mut ahead = ahead.chunks(share);
         let mut first = 0;
         while first < halves {
             let left = halves - first;
             let vectors = if left >= 3 && left % 2 == 1 { 3 } else { left.min(2) };
             let b = Columns { data: &b.data[first * half..], apart: b.apart };
-            let ahead = ahead.next().unwrap_or_default();
             tile(a, b, vectors, ahead, &mut c[first * half..], apart, accumulate);
+            let asked_for = ahead.data.len().min(a.steps.len() * ahead.apart);
+            ahead.data = &ahead.data[asked_for..];
             first += vectors;
         }
     }

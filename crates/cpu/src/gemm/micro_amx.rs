@@ -47,6 +47,7 @@ pub(super) fn kernel() -> Option<Kernel<f32>> {
         tile,
         tile_of_runs: tile,
         in_place: None,
+        windows: None,
     })
 }
 
@@ -63,6 +64,7 @@ pub(super) fn kernel_of_parts() -> Option<&'static Kernel<f32>> {
         tile: tile_of_parts,
         tile_of_runs: tile_of_parts,
         in_place: None,
+        windows: None,
     };
     usable().then_some(&KERNEL)
 }

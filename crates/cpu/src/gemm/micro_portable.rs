@@ -1,6 +1,6 @@
 //! The micro-kernel for any processor: plain loops that the compiler vectorises.
 
-use super::kernel::Operands;
+use super::kernel::{Columns, Operands, Windows};
 use super::{DEPTH_BLOCK, GemmElement, Kernel, RUN};
 use crate::vectors::InstructionSet;
 
@@ -17,6 +17,7 @@ pub(super) fn f32() -> Kernel<f32> {
         tile: tile::<f32, 4, 8, false>,
         tile_of_runs: tile::<f32, 4, 8, true>,
         in_place: None,
+        windows: Some(tile_of_windows::<f32, 4, 8>),
     }
 }
 
@@ -33,6 +34,7 @@ pub(super) fn f64() -> Kernel<f64> {
         tile: tile::<f64, 4, 4, false>,
         tile_of_runs: tile::<f64, 4, 4, true>,
         in_place: None,
+        windows: Some(tile_of_windows::<f64, 4, 4>),
     }
 }
 
@@ -72,6 +74,48 @@ fn tile<E: GemmElement, const MR: usize, const NR: usize, const RUNS: bool>(
     }
 }
 
+/// [`super::kernel::TileOfWindows`].
+fn tile_of_windows<E: GemmElement, const MR: usize, const NR: usize>(
+    a: Windows<'_, E>,
+    b: Columns<'_, E>,
+    vectors: usize,
+    _ahead: Columns<'_, E>,
+    c: &mut [E],
+    apart: usize,
+    accumulate: bool,
+) {
+    let multiply_add = |a: E, b: E, sum: E| a.multiply_add(b, sum);
+    sum_windows::<E, MR, NR>((a, b), vectors, (c, apart), accumulate, multiply_add);
+}
+
+/// [`tile_of_windows`] by a function `(a, b, sum)`.
+fn sum_windows<E: GemmElement, const MR: usize, const NR: usize>(
+    (a, b): (Windows<'_, E>, Columns<'_, E>),
+    vectors: usize,
+    (c, apart): (&mut [E], usize),
+    accumulate: bool,
+    multiply_add: impl Fn(E, E, E) -> E,
+) {
+    let half = NR / 2;
+    for first in (0..vectors * half).step_by(half) {
+        let mut sums = [[E::ZERO; NR]; MR];
+        for (k, &step) in a.steps().iter().enumerate() {
+            let b = &b.data[k * b.apart + first..][..half];
+            for (i, sums) in sums.iter_mut().enumerate().take(a.lanes()) {
+                let a = a.lane(i)[step];
+                for j in 0..half {
+                    sums[j] = multiply_add(a, b[j], sums[j]);
+                }
+            }
+        }
+        for (i, sums) in sums.iter().enumerate().take(a.lanes()) {
+            for (c, &sum) in c[i * apart + first..][..half].iter_mut().zip(sums) {
+                *c = if accumulate { *c + sum } else { sum };
+            }
+        }
+    }
+}
+
 /// The two bf16 that lie in the place of one f32.
 #[cfg(test)]
 fn pair(pair: f32) -> [f32; 2] {
@@ -93,6 +137,7 @@ pub(super) fn of_parts() -> Kernel<f32> {
         tile: tile_of_parts,
         tile_of_runs: tile_of_parts,
         in_place: None,
+        windows: None,
     }
 }
 
@@ -129,7 +174,24 @@ fn tile_of_parts(
 /// loops, for tests.
 #[cfg(test)]
 pub(super) fn of_pairs() -> Kernel<f32> {
-    Kernel { tile: tile_of_pairs::<false>, tile_of_runs: tile_of_pairs::<true>, ..f32() }
+    let (tile, tile_of_runs) = (tile_of_pairs::<false>, tile_of_pairs::<true>);
+    Kernel { tile, tile_of_runs, windows: Some(windows_of_pairs), ..f32() }
+}
+
+#[cfg(test)]
+fn windows_of_pairs(
+    a: Windows<'_, f32>,
+    b: Columns<'_, f32>,
+    vectors: usize,
+    _ahead: Columns<'_, f32>,
+    c: &mut [f32],
+    apart: usize,
+    accumulate: bool,
+) {
+    sum_windows::<f32, 4, 8>((a, b), vectors, (c, apart), accumulate, |a, b, sum| {
+        let ([a0, a1], [b0, b1]) = (pair(a), pair(b));
+        sum + a0 * b0 + a1 * b1
+    });
 }
 
 #[cfg(test)]

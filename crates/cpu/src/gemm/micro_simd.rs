@@ -54,8 +54,8 @@ macro_rules! micro_kernel {
                     in_place: Some(InPlace {
                         lanes: dispatch_of_lanes,
                         rows: dispatch_of_rows,
-                        windows: dispatch_of_windows,
                     }),
+                    windows: Some(dispatch_of_windows),
                 })
             }
 
@@ -124,7 +124,7 @@ macro_rules! micro_kernel {
                 a: Windows<'_, $element>,
                 b: Columns<'_, $element>,
                 vectors: usize,
-                ahead: &[$element],
+                ahead: Columns<'_, $element>,
                 c: &mut [$element],
                 apart: usize,
                 accumulate: bool,
@@ -155,7 +155,7 @@ macro_rules! micro_kernel {
             fn tile_of_windows<const ROWS: usize, const VECTORS: usize>(
                 a: Windows<'_, $element>,
                 b: Columns<'_, $element>,
-                ahead: &[$element],
+                ahead: Columns<'_, $element>,
                 c: &mut [$element],
                 apart: usize,
                 accumulate: bool,
@@ -170,12 +170,12 @@ macro_rules! micro_kernel {
                         ask_for::<_MM_HINT_T0>(c, row * apart + vector * $lanes);
                     }
                 }
-                let lines = ahead.len() / LINE;
+                let lines = ahead.data.len().div_ceil(ahead.apart);
                 let mut sums: [[$vector; VECTORS]; ROWS] = [[$zero(); VECTORS]; ROWS];
                 let mut from = b.data.as_ptr();
                 for (k, &step) in steps.iter().enumerate() {
                     if k < lines {
-                        ask_for::<_MM_HINT_T0>(ahead, k * LINE);
+                        ask_for::<_MM_HINT_T0>(ahead.data, k * ahead.apart);
                     }
                     let mut b_row = [$zero(); VECTORS];
                     for vector in 0..VECTORS {

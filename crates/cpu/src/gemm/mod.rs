@@ -74,8 +74,7 @@ pub(crate) use element::{GemmElement, Products, kernel_of_pairs};
 use kernel::PANELS_IN_L2;
 pub(crate) use kernel::{Columns, Kernel, Packed, SideA, Steps, Windows};
 pub(crate) use pack::{
-    Layout, Matrix, NEAR_LANES, Operand, RUN, deal_rows, deal_some_rows, deal_stored_rows,
-    interleave,
+    Layout, Matrix, NEAR_LANES, Operand, RUN, deal_rows, deal_stored_rows, interleave,
 };
 pub(crate) use scratch::with as with_scratch;
 

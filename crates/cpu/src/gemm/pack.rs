@@ -190,32 +190,19 @@ pub(crate) fn deal_rows<'a, E: GemmElement>(
     panels: &mut [E],
     row: impl FnMut(usize, &mut [E]) -> Option<&'a [E]>,
 ) {
-    deal_some_rows(0..depth, depth, lanes, lane_width, panels, row);
-}
-
-/// [`deal_rows`] of some of the rows into panels that hold `depth` of them.
-pub(crate) fn deal_some_rows<'a, E: GemmElement>(
-    rows: Range<usize>,
-    depth: usize,
-    lanes: usize,
-    lane_width: usize,
-    panels: &mut [E],
-    row: impl FnMut(usize, &mut [E]) -> Option<&'a [E]>,
-) {
     match lane_width {
-        4 => deal_lanes::<E, 4>(rows, depth, lanes, panels, row),
-        6 => deal_lanes::<E, 6>(rows, depth, lanes, panels, row),
-        8 => deal_lanes::<E, 8>(rows, depth, lanes, panels, row),
-        12 => deal_lanes::<E, 12>(rows, depth, lanes, panels, row),
-        16 => deal_lanes::<E, 16>(rows, depth, lanes, panels, row),
-        32 => deal_lanes::<E, 32>(rows, depth, lanes, panels, row),
+        4 => deal_lanes::<E, 4>(depth, lanes, panels, row),
+        6 => deal_lanes::<E, 6>(depth, lanes, panels, row),
+        8 => deal_lanes::<E, 8>(depth, lanes, panels, row),
+        12 => deal_lanes::<E, 12>(depth, lanes, panels, row),
+        16 => deal_lanes::<E, 16>(depth, lanes, panels, row),
+        32 => deal_lanes::<E, 32>(depth, lanes, panels, row),
         width => unreachable!("no micro-kernel has {width} lanes"),
     }
 }
 
-/// [`deal_some_rows`] at a lane width known to the compiler.
+/// [`deal_rows`] at a lane width known to the compiler.
 fn deal_lanes<'a, E: GemmElement, const WIDTH: usize>(
-    rows: Range<usize>,
     depth: usize,
     lanes: usize,
     panels: &mut [E],
@@ -224,7 +211,7 @@ fn deal_lanes<'a, E: GemmElement, const WIDTH: usize>(
     let (panels, rest) = panels.as_chunks_mut::<WIDTH>();
     assert!(rest.is_empty() && panels.len() == lanes.div_ceil(WIDTH) * depth);
     let mut staging = vec![E::ZERO; lanes];
-    for d in rows {
+    for d in 0..depth {
         let (whole, tail) = match row(d, &mut staging) {
             Some(row) => row.as_chunks::<WIDTH>(),
             None => staging.as_chunks::<WIDTH>(),

@@ -445,7 +445,14 @@ fn check_windows<E: Sample>() {
                     let windows = Windows::new(&a, &starts, &listed, depth);
                     let from = Columns { data: &b, apart: apart_b };
                     let to = (&mut c[..], apart_c);
-                    kernel.block_of_windows(windows, from, columns, &a, to, accumulate);
+                    kernel.block_of_windows(
+                        windows,
+                        from,
+                        columns,
+                        Columns::lines(&a),
+                        to,
+                        accumulate,
+                    );
                     for (index, (&got, &old)) in c.iter().zip(&old).enumerate() {
                         let (lane, column) = (index / apart_c, index % apart_c);
                         if column >= columns {

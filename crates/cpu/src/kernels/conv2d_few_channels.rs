@@ -159,7 +159,14 @@ pub(super) fn forward<E: GemmElement>(
                 for (starts, results) in starts.chunks(together).zip(tiles) {
                     let starts = &starts[..results.len() / e.o];
                     let patches = Windows::new(frame, starts, &taps, taps.depth());
-                    kernel.block_of_windows(patches, weights, e.o, &[], (results, e.o), false);
+                    kernel.block_of_windows(
+                        patches,
+                        weights,
+                        e.o,
+                        Columns::lines(&[]),
+                        (results, e.o),
+                        false,
+                    );
                 }
             });
         });
@@ -199,7 +206,8 @@ pub(super) fn grad_weight<E: GemmElement>(
                     let tiles = sums.chunks_mut(lanes * e.o);
                     for (taps, sums) in taps.chunks(lanes).zip(tiles) {
                         let patches = Windows::new(frame, taps, &starts, positions);
-                        let (ahead, added) = (next.next().unwrap_or_default(), index > own.start);
+                        let ahead = Columns::lines(next.next().unwrap_or_default());
+                        let added = index > own.start;
                         let sums = (sums, e.o);
                         kernel.block_of_windows(patches, columns, e.o, ahead, sums, added);
                     }
@@ -242,7 +250,7 @@ pub(super) fn columns<E: GemmElement>(
                 let further = &further[..further.len().min(own.len())];
                 let rows = Windows::new(own, &starts[..lanes], &steps, outputs);
                 let w = Columns { data: w, apart };
-                kernel.block_of_windows(rows, w, apart, further, (d, apart), false);
+                kernel.block_of_windows(rows, w, apart, Columns::lines(further), (d, apart), false);
             }
         });
     };

@@ -139,7 +139,7 @@ fn correlate_by_bands<T: Tiling>(part: &Correlation<'_>, images: usize, out: &mu
                         at: k - from,
                     })
                     .collect();
-                let place = Place { point: point_size, tile: RUN, width: LANES, part: 0 };
+                let place = Place { point: point_size, tile: RUN };
                 let tiles = first..tiles.end.min(first + TOGETHER);
                 transform_inputs::<T>(source, &grid, tiles, &groups, place, values);
             });
@@ -207,16 +207,17 @@ fn multiply_tiles<T: Tiling>(
     let (blocks, block) = (depth.div_ceil(DEPTH_BLOCK), points * point_size);
     with_scratch(blocks * block, |values: &mut [f32]| {
         // Each group of channels of a phase has its place in a block of k: blocks are multiples of a group.
-        let groups: Vec<Group> = (0..depth)
-            .step_by(LANES)
-            .map(|k| Group {
-                phase: k / source.channels,
-                channel: k % source.channels,
-                at: k / DEPTH_BLOCK * block + k % DEPTH_BLOCK,
-            })
-            .collect();
-        let place = Place { point: point_size, tile: RUN, width: LANES, part: 0 };
-        transform_inputs::<T>(source, grid, tiles, &groups, place, values);
+        let group = |k: usize| Group {
+            phase: k / source.channels,
+            channel: k % source.channels,
+            at: k % DEPTH_BLOCK,
+        };
+        let groups: Vec<Group> = (0..depth).step_by(LANES).map(group).collect();
+        let place = Place { point: point_size, tile: RUN };
+        let of_blocks = groups.chunks(DEPTH_BLOCK / LANES).zip(values.chunks_exact_mut(block));
+        for (groups, values) in of_blocks {
+            transform_inputs::<T>(source, grid, tiles.clone(), groups, place, values);
+        }
         with_scratch(points * (count * BAND + APART), |products: &mut [f32]| {
             let all = weights;
             for band in 0..all.len() / (points * (depth * BAND + APART)) {

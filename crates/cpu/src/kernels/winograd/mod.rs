@@ -75,6 +75,9 @@ const FEWEST_TILES: usize = 16;
 /// The fewest channels of either side.
 const FEWEST_CHANNELS: usize = 32;
 
+/// The most channels of either side.
+const MOST_CHANNELS: usize = 4096;
+
 /// Multiplications, of the direct ones, from which on transforms eat what is saved.
 const WORTH_IT: f64 = 0.6;
 
@@ -91,8 +94,10 @@ pub(super) fn pays(e: &Extents) -> bool {
         5 => FiveTaps::OUTPUTS,
         _ => return false,
     };
-    let wide = |channels: usize| channels >= FEWEST_CHANNELS && channels.is_multiple_of(LANES);
-    if !wide(e.c) || !wide(e.o) {
+    let is_wide = |channels: usize| {
+        (FEWEST_CHANNELS..=MOST_CHANNELS).contains(&channels) && channels.is_multiple_of(LANES)
+    };
+    if !is_wide(e.c) || !is_wide(e.o) {
         return false;
     }
     let tiles = e.oh.div_ceil(outputs) * e.ow.div_ceil(outputs);

@@ -1,9 +1,7 @@
 //! The transforms of what is not a weight: tiles of an image, of a result, of a cotangent.
 
-use super::tiling::{
-    EMPTY, LANES, Lanes, MOST_POINTS, Tiling, ZERO, in_two_dimensions, multiples, store_lanes,
-};
-use super::{APART, BAND, Target};
+use super::tiling::{EMPTY, LANES, Lanes, MOST_POINTS, Tiling, ZERO, in_two_dimensions, multiples};
+use super::{APART, BAND, MOST_CHANNELS, Target};
 use crate::vectors::{prefetch, vectorised};
 use std::ops::Range;
 
@@ -50,31 +48,11 @@ pub(super) struct Group {
     pub(super) at: usize,
 }
 
-/// Where transformed numbers of [`LANES`] channels go: elements from point to point, from tile to tile, how many lanes
-/// lie together, and from those to the next.
+/// Where transformed numbers of [`LANES`] channels go: elements from point to point, and from tile to tile.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     pub(super) point: usize,
     pub(super) tile: usize,
-    pub(super) width: usize,
-    pub(super) part: usize,
-}
-
-impl Place {
-    #[inline(always)]
-    fn store(&self, out: &mut [f32], point: usize, tile: usize, lanes: &Lanes) {
-        let at = point * self.point + tile * self.tile;
-        store_lanes(out, at, lanes, self.width, self.part);
-    }
-
-    /// Zeros for channels that do not exist.
-    pub(super) fn fill_zeros(&self, points: usize, tiles: usize, out: &mut [f32]) {
-        for point in 0..points {
-            for tile in 0..tiles {
-                self.store(out, point, tile, &ZERO);
-            }
-        }
-    }
 }
 
 /// Where no pixel is: beyond all that there are, and so is what lies a row or a pixel further.
@@ -88,6 +66,12 @@ fn along(start: isize, step: usize, size: usize, unit: usize) -> [usize; MOST_PO
         if at < 0 || at >= size as isize { NOWHERE } else { at as usize * unit }
     })
 }
+
+/// The most pixels of a tile, and points.
+const MOST: usize = MOST_POINTS * MOST_POINTS;
+
+/// A pixel outside an image.
+static OUTSIDE: [Lanes; MOST_CHANNELS / LANES] = [ZERO; MOST_CHANNELS / LANES];
 
 vectorised! {
     /// V = Bᵀ x B for some tiles, group of channels by group of channels while a tile is in the nearest cache.
@@ -105,8 +89,11 @@ vectorised! {
             let (image, first) = grid.at(tile);
             (((image * height + first[0] * step) * width) + first[1] * step) as isize
         };
-        let points = multiples(place.point);
         let data = source.data.as_chunks::<LANES>().0;
+        let mut points: [&mut [Lanes]; MOST] = std::array::from_fn(|_| Default::default());
+        for (point, out) in points.iter_mut().zip(out.chunks_mut(place.point)) {
+            *point = out.as_chunks_mut().0;
+        }
         let mut columns = EMPTY;
         for (index, tile) in tiles.enumerate() {
             let (image, first) = grid.at(tile);
@@ -119,21 +106,27 @@ vectorised! {
                 };
                 let rows = side(0, width * unit).map(|row| row + image * height * width * unit);
                 let across = side(1, unit);
+                let mut pixels: [&[Lanes]; MOST] = [&OUTSIDE; MOST];
+                for i in 0..T::POINTS {
+                    for j in 0..T::POINTS {
+                        if let Some(pixel) = data.get(rows[i] + across[j]..) {
+                            pixels[i * T::POINTS + j] = &pixel[..unit];
+                        }
+                    }
+                }
                 for group in groups {
-                    let out = &mut out[group.at + index * place.tile..];
+                    let from = group.channel / LANES;
+                    let to = (group.at + index * place.tile) / LANES;
                     in_two_dimensions(
                         [T::POINTS, T::POINTS],
                         &mut columns,
                         |i, j| {
-                            let at = rows[i] + across[j] + group.channel / LANES;
-                            prefetch(data, at.wrapping_add_signed(further));
-                            data.get(at).unwrap_or(&ZERO)
+                            let pixel = pixels[i * T::POINTS + j];
+                            prefetch(pixel, from.wrapping_add_signed(further));
+                            &pixel[from]
                         },
                         T::input,
-                        |i, j, lanes| {
-                            let at = points[i * T::POINTS + j];
-                            store_lanes(out, at, lanes, place.width, place.part);
-                        },
+                        |i, j, lanes| points[i * T::POINTS + j][to] = *lanes,
                     );
                 }
             }
@@ -234,7 +227,7 @@ vectorised! {
 }
 
 vectorised! {
-    /// A ȳ Aᵀ for some tiles: `out` is `[point][tile][channels]`, points [`APART`].
+    /// A ȳ Aᵀ for some tiles: `out` is `[point][tile][channels]`, tiles and points [`APART`].
     pub(super) fn transform_cotangents<T: Tiling>(
         g: &[f32],
         grid: &TileGrid,
@@ -245,7 +238,8 @@ vectorised! {
     ) {
         let (g, out) = (g.as_chunks::<LANES>().0, out.as_chunks_mut::<LANES>().0);
         let unit = channels / LANES;
-        let points = multiples(tiles.len() * unit + APART / LANES);
+        let gap = APART / LANES;
+        let points = multiples(tiles.len() * (unit + gap) + gap);
         let mut columns = EMPTY;
         for (index, tile) in tiles.enumerate() {
             let (image, first) = grid.at(tile);
@@ -258,7 +252,7 @@ vectorised! {
                     &mut columns,
                     |i, j| g.get(rows[i] + across[j] + group).unwrap_or(&ZERO),
                     T::cotangent,
-                    |i, j, lanes| out[points[i * T::POINTS + j] + index * unit + group] = *lanes,
+                    |i, j, lanes| out[points[i * T::POINTS + j] + index * (unit + gap) + group] = *lanes,
                 );
             }
         }

@@ -4,8 +4,8 @@ use super::planes::{
     Group, Place, TileGrid, transform_cotangents, transform_inputs, transform_weight_gradients,
 };
 use super::tiling::{LANES, Tiling};
-use super::{APART, BAND, LARGEST_SHARED, TOGETHER, image_phases, image_taps};
-use crate::gemm::{DEPTH_BLOCK, GemmElement, Packed, SideA, deal_some_rows, with_scratch};
+use super::{APART, BAND, LARGEST_SHARED, image_phases, image_taps};
+use crate::gemm::{Columns, DEPTH_BLOCK, GemmElement, MOST_LANES, Steps, Windows, with_scratch};
 use crate::kernels::conv2d::Extents;
 use crate::memory;
 use rayon::prelude::*;
@@ -16,7 +16,6 @@ pub(super) fn weight_gradient<T: Tiling>(e: &Extents, x: &[f32], g: &[f32], w: &
     let points = T::POINTS * T::POINTS;
     let grid = TileGrid::new::<T>([e.oh, e.ow]);
     let tiles = e.n * grid.tiles();
-    let lanes = e.o.next_multiple_of(kernel.mr);
     let source = image_phases(e, x);
     let bands = e.c.div_ceil(BAND);
     // Job (ab, band) owns these channels of the taps of its phase: [job][(o, tap)].
@@ -32,69 +31,51 @@ pub(super) fn weight_gradient<T: Tiling>(e: &Extents, x: &[f32], g: &[f32], w: &
             memory::push(&mut owned[phase * bands + band], channels);
         }
     }
-    let block_size = points * DEPTH_BLOCK * lanes;
+    // Each number of a tile lies APART beyond those of the tile before, each point beyond those of the one before.
+    let row = e.o + APART;
+    let size_of = |tiles: usize| points * (tiles * row + APART);
+    let block_size = size_of(DEPTH_BLOCK);
     let blocks = tiles.div_ceil(DEPTH_BLOCK);
     let tiles_of = |block: usize| block * DEPTH_BLOCK..tiles.min((block + 1) * DEPTH_BLOCK);
-    // The cotangents of some blocks of tiles, in each point after point: [block][point][panel of mr][tile][mr].
+    // The cotangents of some blocks of tiles: [block][point][tile][o].
     let transform = |first: usize, cotangents: &mut [f32]| {
         cotangents.par_chunks_mut(block_size).enumerate().for_each(|(block, cotangents)| {
             let tiles = tiles_of(first + block);
-            let count = tiles.len();
-            // So few at a time that they are dealt out of L2.
-            for from in (0..count).step_by(TOGETHER) {
-                let some = from..count.min(from + TOGETHER);
-                let size = some.len() * e.o + APART;
-                with_scratch(points * size, |rows: &mut [f32]| {
-                    let tiles = tiles.start + some.start..tiles.start + some.end;
-                    transform_cotangents::<T>(g, &grid, tiles, [e.oh, e.ow], e.o, rows);
-                    let panels = cotangents.chunks_exact_mut(count * lanes);
-                    for (rows, panels) in rows.chunks_exact(size).zip(panels) {
-                        deal_some_rows(some.clone(), count, e.o, kernel.mr, panels, |tile, _| {
-                            Some(&rows[(tile - from) * e.o..][..e.o])
-                        });
-                    }
-                });
-            }
+            transform_cotangents::<T>(g, &grid, tiles, [e.oh, e.ow], e.o, cotangents);
         });
     };
+    let steps = Steps::new((0..DEPTH_BLOCK.min(tiles)).map(|tile| tile * row).collect());
     // Adds their products with the image's tiles to a job's sums, [point][o][BAND].
     let add = |job: usize, first: usize, cotangents: &[f32], sums: &mut [f32]| {
         let (phase, band) = (job / bands, job % bands * BAND);
         let width = BAND.min(e.c - band);
+        let groups: Vec<Group> = (0..width)
+            .step_by(LANES)
+            .map(|group| Group { phase, channel: band + group, at: group })
+            .collect();
         for (block, cotangents) in cotangents.chunks(block_size).enumerate() {
             let tiles = tiles_of(first + block);
             let count = tiles.len();
             with_scratch(points * (count * BAND + APART), |values: &mut [f32]| {
-                let place = Place {
-                    point: count * BAND + APART,
-                    tile: kernel.nr,
-                    width: kernel.nr.min(LANES),
-                    part: count * kernel.nr,
-                };
-                let at = |group: usize| group / kernel.nr * count * kernel.nr + group % kernel.nr;
-                let groups: Vec<Group> = (0..width)
-                    .step_by(LANES)
-                    .map(|group| Group { phase, channel: band + group, at: at(group) })
-                    .collect();
+                let point = count * BAND + APART;
+                let place = Place { point, tile: BAND };
                 transform_inputs::<T>(&source, &grid, tiles, &groups, place, values);
-                for group in (width..BAND).step_by(LANES) {
-                    place.fill_zeros(points, count, &mut values[at(group)..]);
-                }
                 for point in 0..points {
                     let sums = &mut sums[point * (e.o * BAND + APART)..][..e.o * BAND];
-                    let mut rows: Vec<&mut [f32]> = sums.chunks_exact_mut(BAND).collect();
-                    let cotangents = &cotangents[point * count * lanes..][..count * lanes];
+                    let cotangents = &cotangents[point * (count * row + APART)..][..count * row];
                     let values = &values[point * (count * BAND + APART)..][..count * BAND];
-                    let added = first + block > 0;
-                    let packed = Packed {
-                        far_a: false,
-                        zeros: &[],
-                        depth: count,
-                        a: SideA::Panels(cotangents),
-                        b: values,
-                        then: None,
-                    };
-                    kernel.block(&packed, &mut rows, 0, added);
+                    let values = Columns { data: values, apart: BAND };
+                    let tiles = sums.chunks_mut(kernel.mr * BAND).enumerate();
+                    for (tile, sums) in tiles {
+                        let (lane, lanes) = (tile * kernel.mr, sums.len() / BAND);
+                        let starts: [usize; MOST_LANES] = std::array::from_fn(|i| lane + i);
+                        let own = Windows::new(cotangents, &starts[..lanes], &steps, count);
+                        // The last lanes of the next tile: the line of its first ones is near.
+                        let further = cotangents.get(lane + lanes + kernel.mr - 1..);
+                        let ahead = Columns { data: further.unwrap_or_default(), apart: row };
+                        let added = first + block > 0;
+                        kernel.block_of_windows(own, values, width, ahead, (sums, BAND), added);
+                    }
                 }
             });
         }
@@ -104,7 +85,7 @@ pub(super) fn weight_gradient<T: Tiling>(e: &Extents, x: &[f32], g: &[f32], w: &
     };
     let jobs = owned.len();
     let size = points * (e.o * BAND + APART);
-    let all = points * tiles * lanes;
+    let all = blocks.saturating_sub(1) * block_size + size_of(tiles - (blocks - 1) * DEPTH_BLOCK);
     let jobs_of = |owned: &mut Vec<Vec<&mut [f32]>>,
                    work: &(dyn Fn(usize, &mut [&mut [f32]]) + Sync)| {
         owned.par_iter_mut().enumerate().with_max_len(1).for_each(|(job, owned)| work(job, owned));
@@ -127,15 +108,14 @@ pub(super) fn weight_gradient<T: Tiling>(e: &Extents, x: &[f32], g: &[f32], w: &
     with_scratch(jobs * size, |sums: &mut [f32]| {
         for first in (0..blocks).step_by(together) {
             let end = tiles.min((first + together) * DEPTH_BLOCK);
-            with_scratch(
-                points * (end - first * DEPTH_BLOCK) * lanes,
-                |cotangents: &mut [f32]| {
-                    transform(first, cotangents);
-                    let cotangents = &*cotangents;
-                    let sums = sums.par_chunks_exact_mut(size).enumerate().with_max_len(1);
-                    sums.for_each(|(job, sums)| add(job, first, cotangents, sums));
-                },
-            );
+            let (whole, rest) = (end / DEPTH_BLOCK - first, end % DEPTH_BLOCK);
+            let rest = if rest == 0 { 0 } else { size_of(rest) };
+            with_scratch(whole * block_size + rest, |cotangents: &mut [f32]| {
+                transform(first, cotangents);
+                let cotangents = &*cotangents;
+                let sums = sums.par_chunks_exact_mut(size).enumerate().with_max_len(1);
+                sums.for_each(|(job, sums)| add(job, first, cotangents, sums));
+            });
         }
         let sums = &*sums;
         jobs_of(&mut owned, &|job, owned| finish(job, &sums[job * size..][..size], owned));
