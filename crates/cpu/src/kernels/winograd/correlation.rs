@@ -204,17 +204,17 @@ fn multiply_tiles<T: Tiling>(
     let points = T::POINTS * T::POINTS;
     let count = tiles.len();
     let point_size = count * RUN + APART;
-    let (blocks, block) = (depth.div_ceil(DEPTH_BLOCK), points * point_size);
+    let (blocks, block) = (depth.div_ceil(T::DEPTH), points * point_size);
     with_scratch(blocks * block, |values: &mut [f32]| {
         // Each group of channels of a phase has its place in a block of k: blocks are multiples of a group.
         let group = |k: usize| Group {
             phase: k / source.channels,
             channel: k % source.channels,
-            at: k % DEPTH_BLOCK,
+            at: k % T::DEPTH,
         };
         let groups: Vec<Group> = (0..depth).step_by(LANES).map(group).collect();
         let place = Place { point: point_size, tile: RUN };
-        let of_blocks = groups.chunks(DEPTH_BLOCK / LANES).zip(values.chunks_exact_mut(block));
+        let of_blocks = groups.chunks(T::DEPTH / LANES).zip(values.chunks_exact_mut(block));
         for (groups, values) in of_blocks {
             transform_inputs::<T>(source, grid, tiles.clone(), groups, place, values);
         }
@@ -231,12 +231,11 @@ fn multiply_tiles<T: Tiling>(
                             .chunks_exact_mut(BAND)
                             .map(|row| &mut row[panel * kernel.nr..][..kernel.nr])
                             .collect();
-                        for (index, weights) in weights.chunks(DEPTH_BLOCK * kernel.nr).enumerate()
-                        {
+                        for (index, weights) in weights.chunks(T::DEPTH * kernel.nr).enumerate() {
                             let values =
                                 &values[index * block + point * point_size..][..count * RUN];
                             let used = panel * depth * kernel.nr
-                                + index * DEPTH_BLOCK * kernel.nr
+                                + index * T::DEPTH * kernel.nr
                                 + weights.len();
                             let packed = Packed {
                                 far_a: false,

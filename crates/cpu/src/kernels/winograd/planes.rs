@@ -61,7 +61,7 @@ const NOWHERE: usize = usize::MAX / 4;
 /// Where the pixels of a tile lie along a side of `size`: from `start` on, `step` apart, each `unit` long; [`NOWHERE`] outside.
 #[inline(always)]
 fn along(start: isize, step: usize, size: usize, unit: usize) -> [usize; MOST_POINTS] {
-    [0, 1, 2, 3, 4, 5].map(|i| {
+    [0, 1, 2, 3, 4, 5, 6, 7].map(|i| {
         let at = start + (i * step) as isize;
         if at < 0 || at >= size as isize { NOWHERE } else { at as usize * unit }
     })

@@ -70,10 +70,11 @@ fn every_lie_of_the_tiles_agrees_with_the_oracle() {
         shape(5, [14, 14], [32, 64], 5, Window::same(2, [14, 14], [5, 5])),
         shape(3, [27, 28], [64, 32], 5, Window::new(2, 2)),
         // Five taps at stride 1 (mnist-dcgan), over even and odd sides.
-        shape(2, [7, 7], [32, 48], 5, Window::new(1, 2)),
-        shape(2, [12, 9], [48, 32], 5, Window::new(1, 1)),
+        shape(5, [7, 7], [32, 48], 5, Window::new(1, 2)),
+        shape(4, [7, 7], [160, 32], 5, Window::new(1, 2)),
+        shape(3, [12, 9], [48, 32], 5, Window::new(1, 1)),
         // Enough tiles that cotangents are transformed a part at a time.
-        shape(40, [14, 14], [32, 32], 5, Window::new(1, 2)),
+        shape(48, [14, 14], [32, 32], 5, Window::new(1, 2)),
         // Two taps at stride 1.
         shape(2, [12, 12], [32, 32], 2, Window::new(1, 0)),
     ];

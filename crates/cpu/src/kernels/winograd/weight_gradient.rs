@@ -5,7 +5,7 @@ use super::planes::{
 };
 use super::tiling::{LANES, Tiling};
 use super::{APART, BAND, LARGEST_SHARED, image_phases, image_taps};
-use crate::gemm::{Columns, DEPTH_BLOCK, GemmElement, MOST_LANES, Steps, Windows, with_scratch};
+use crate::gemm::{Columns, GemmElement, MOST_LANES, Steps, Windows, with_scratch};
 use crate::kernels::conv2d::Extents;
 use crate::memory;
 use rayon::prelude::*;
@@ -34,9 +34,9 @@ pub(super) fn weight_gradient<T: Tiling>(e: &Extents, x: &[f32], g: &[f32], w: &
     // Each number of a tile lies APART beyond those of the tile before, each point beyond those of the one before.
     let row = e.o + APART;
     let size_of = |tiles: usize| points * (tiles * row + APART);
-    let block_size = size_of(DEPTH_BLOCK);
-    let blocks = tiles.div_ceil(DEPTH_BLOCK);
-    let tiles_of = |block: usize| block * DEPTH_BLOCK..tiles.min((block + 1) * DEPTH_BLOCK);
+    let block_size = size_of(T::DEPTH);
+    let blocks = tiles.div_ceil(T::DEPTH);
+    let tiles_of = |block: usize| block * T::DEPTH..tiles.min((block + 1) * T::DEPTH);
     // The cotangents of some blocks of tiles: [block][point][tile][o].
     let transform = |first: usize, cotangents: &mut [f32]| {
         cotangents.par_chunks_mut(block_size).enumerate().for_each(|(block, cotangents)| {
@@ -44,7 +44,7 @@ pub(super) fn weight_gradient<T: Tiling>(e: &Extents, x: &[f32], g: &[f32], w: &
             transform_cotangents::<T>(g, &grid, tiles, [e.oh, e.ow], e.o, cotangents);
         });
     };
-    let steps = Steps::new((0..DEPTH_BLOCK.min(tiles)).map(|tile| tile * row).collect());
+    let steps = Steps::new((0..T::DEPTH.min(tiles)).map(|tile| tile * row).collect());
     // Adds their products with the image's tiles to a job's sums, [point][o][BAND].
     let add = |job: usize, first: usize, cotangents: &[f32], sums: &mut [f32]| {
         let (phase, band) = (job / bands, job % bands * BAND);
@@ -85,7 +85,7 @@ pub(super) fn weight_gradient<T: Tiling>(e: &Extents, x: &[f32], g: &[f32], w: &
     };
     let jobs = owned.len();
     let size = points * (e.o * BAND + APART);
-    let all = blocks.saturating_sub(1) * block_size + size_of(tiles - (blocks - 1) * DEPTH_BLOCK);
+    let all = blocks.saturating_sub(1) * block_size + size_of(tiles - (blocks - 1) * T::DEPTH);
     let jobs_of = |owned: &mut Vec<Vec<&mut [f32]>>,
                    work: &(dyn Fn(usize, &mut [&mut [f32]]) + Sync)| {
         owned.par_iter_mut().enumerate().with_max_len(1).for_each(|(job, owned)| work(job, owned));
@@ -107,8 +107,8 @@ pub(super) fn weight_gradient<T: Tiling>(e: &Extents, x: &[f32], g: &[f32], w: &
     let together = (LARGEST_SHARED / block_size).max(rayon::current_num_threads());
     with_scratch(jobs * size, |sums: &mut [f32]| {
         for first in (0..blocks).step_by(together) {
-            let end = tiles.min((first + together) * DEPTH_BLOCK);
-            let (whole, rest) = (end / DEPTH_BLOCK - first, end % DEPTH_BLOCK);
+            let end = tiles.min((first + together) * T::DEPTH);
+            let (whole, rest) = (end / T::DEPTH - first, end % T::DEPTH);
             let rest = if rest == 0 { 0 } else { size_of(rest) };
             with_scratch(whole * block_size + rest, |cotangents: &mut [f32]| {
                 transform(first, cotangents);
