@@ -20,7 +20,7 @@ fn tiles_at_a_time(depth: usize) -> usize {
 }
 
 /// Tiles whose V is written down at a time where U is larger than [`LARGEST_SHARED`]; each job has an M of them in L2.
-const TILES_A_ROUND: usize = 64;
+const TILES_A_ROUND: usize = 128;
 
 /// The depth over which a band of such a U is transformed at a time, to be in L2 beside M; a part of [`DEPTH_BLOCK`].
 const DEPTH_AT_A_TIME: usize = 128;
