@@ -8,7 +8,9 @@ use super::planes::{
 };
 use super::tiling::{LANES, Tiling};
 use super::{APART, BAND, LARGEST_SHARED, TOGETHER};
-use crate::gemm::{DEPTH_BLOCK, GemmElement, Packed, RUN, SideA, with_scratch};
+use crate::gemm::{
+    Columns, DEPTH_BLOCK, GemmElement, MOST_LANES, Packed, RUN, SideA, Steps, Windows, with_scratch,
+};
 use crate::memory;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -205,6 +207,7 @@ fn multiply_tiles<T: Tiling>(
     let count = tiles.len();
     let point_size = count * RUN + APART;
     let (blocks, block) = (depth.div_ceil(T::DEPTH), points * point_size);
+    let steps = Steps::new((0..T::DEPTH).collect());
     with_scratch(blocks * block, |values: &mut [f32]| {
         // Each group of channels of a phase has its place in a block of k: blocks are multiples of a group.
         let group = |k: usize| Group {
@@ -227,25 +230,33 @@ fn multiply_tiles<T: Tiling>(
                     let at = (band * points + point) * (depth * BAND + APART);
                     let weights = &all[at..][..depth * BAND];
                     for (panel, weights) in weights.chunks_exact(depth * kernel.nr).enumerate() {
-                        let mut rows: Vec<&mut [f32]> = products
-                            .chunks_exact_mut(BAND)
-                            .map(|row| &mut row[panel * kernel.nr..][..kernel.nr])
-                            .collect();
                         for (index, weights) in weights.chunks(T::DEPTH * kernel.nr).enumerate() {
                             let values =
                                 &values[index * block + point * point_size..][..count * RUN];
                             let used = panel * depth * kernel.nr
                                 + index * T::DEPTH * kernel.nr
                                 + weights.len();
-                            let packed = Packed {
-                                far_a: false,
-                                zeros: &[],
-                                depth: weights.len() / kernel.nr,
-                                a: SideA::Runs(values),
-                                b: weights,
-                                then: Some(&all[at + used..]),
-                            };
-                            kernel.block(&packed, &mut rows, 0, index > 0);
+                            let deep = weights.len() / kernel.nr;
+                            let weights = Columns { data: weights, apart: kernel.nr };
+                            // What is multiplied next, a share with each micro-tile.
+                            let mut then = all[at + used..].chunks(deep * kernel.nr / 2);
+                            let tiles = products.chunks_mut(kernel.mr * BAND).enumerate();
+                            for (tile, products) in tiles {
+                                let lanes = products.len() / BAND;
+                                let starts: [usize; MOST_LANES] =
+                                    std::array::from_fn(|i| (tile * kernel.mr + i) * RUN);
+                                let own = Windows::new(values, &starts[..lanes], &steps, deep);
+                                let ahead = Columns::lines(then.next().unwrap_or_default());
+                                let to = (&mut products[panel * kernel.nr..], BAND);
+                                kernel.block_of_windows(
+                                    own,
+                                    weights,
+                                    kernel.nr,
+                                    ahead,
+                                    to,
+                                    index > 0,
+                                );
+                            }
                         }
                     }
                 }
