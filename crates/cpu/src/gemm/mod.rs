@@ -471,7 +471,7 @@ fn block_range(depth: &Range<usize>, index: usize) -> Range<usize> {
 }
 
 /// `work(index, chunk)` for each chunk of `size`, one job each, or in a plain loop.
-fn for_each_chunk<T: Send>(
+pub(crate) fn for_each_chunk<T: Send>(
     parallel: bool,
     slice: &mut [T],
     size: usize,

@@ -19,8 +19,9 @@
 //! in their order. How many there are depends on the shape alone.
 
 use super::conv2d::Extents;
-use super::spread;
-use crate::gemm::{Columns, GemmElement, Kernel, Steps, Windows, with_scratch};
+use crate::gemm::{
+    Columns, GemmElement, Kernel, PARALLEL_WORK, Steps, Windows, for_each_chunk, with_scratch,
+};
 use crate::memory;
 use crate::vectors::prefetch;
 use std::ops::Range;
@@ -43,6 +44,11 @@ pub(super) fn pays<E: GemmElement>(kernel: &Kernel<E>, e: &Extents) -> bool {
         && e.groups == 1
         && e.c <= FEW_CHANNELS
         && e.o.is_multiple_of(kernel.nr / 2)
+}
+
+/// Whether there is work for several threads.
+fn is_parallel(e: &Extents) -> bool {
+    e.n * e.oh * e.ow * e.o * e.kh * e.kw * e.c >= PARALLEL_WORK
 }
 
 /// Some output rows of an image.
@@ -151,8 +157,9 @@ pub(super) fn forward<E: GemmElement>(
         let weights = Columns { data: &*weights, apart: e.o };
         let images = y.chunks_exact_mut(e.oh * e.ow * e.o);
         let bands = images.flat_map(|image| image.chunks_mut(frames.band * e.ow * e.o));
-        let mut bands: Vec<&mut [E]> = bands.collect();
-        spread(&mut bands, 1, &|index, results| {
+        let mut jobs = memory::room(e.n * frames.bands());
+        jobs.extend(bands);
+        for_each_chunk(is_parallel(e), &mut jobs, 1, |index, results| {
             with_scratch(frames.elements(), |frame: &mut [E]| {
                 frames.fill(&frames.at(index), x, frame);
                 let tiles = results[0].chunks_mut(together * e.o);
@@ -193,7 +200,7 @@ pub(super) fn grad_weight<E: GemmElement>(
         &g[(image * e.oh + rows.start) * e.ow * e.o..][..rows.len() * e.ow * e.o]
     };
     with_scratch(jobs * size, |sums: &mut [E]| {
-        spread(sums, size, &|job, sums| {
+        for_each_chunk(is_parallel(e), sums, size, |job, sums| {
             let own = job * bands / jobs..(job + 1) * bands / jobs;
             with_scratch(frames.elements(), |frame: &mut [E]| {
                 for index in own.clone() {
@@ -242,7 +249,8 @@ pub(super) fn columns<E: GemmElement>(
     let together = kernel.windows_at_a_time(apart);
     let starts: Vec<usize> = (0..together).map(|lane| lane * outputs).collect();
     let multiply = |w: &[E], d: &mut [E]| {
-        spread(d, 64 * together * apart, &|first, d| {
+        let is_parallel = d.len() * outputs >= PARALLEL_WORK;
+        for_each_chunk(is_parallel, d, 64 * together * apart, |first, d| {
             let g = &g[first * 64 * together * outputs..];
             for (tile, d) in d.chunks_mut(together * apart).enumerate() {
                 let lanes = d.len() / apart;

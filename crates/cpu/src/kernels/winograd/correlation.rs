@@ -63,7 +63,8 @@ pub(super) fn correlate<T: Tiling>(parts: &[Correlation<'_>], images: usize, out
     let at_a_time = tiles_at_a_time(depth);
     let size = points * (depth * BAND + APART);
     with_scratch(parts.len() * bands * size, |weights: &mut [f32]| {
-        weights.par_chunks_exact_mut(size).enumerate().for_each(|(index, weights)| {
+        let each = weights.par_chunks_exact_mut(size).enumerate().with_max_len(1);
+        each.for_each(|(index, weights)| {
             let (filters, band) = (&parts[index / bands].filters, index % bands * BAND);
             transform_weights::<T>(filters, band, 0..depth, kernel.nr, weights);
         });
@@ -71,7 +72,8 @@ pub(super) fn correlate<T: Tiling>(parts: &[Correlation<'_>], images: usize, out
         let image = target.size[0] * target.size[1] * columns;
         // Enough tiles for a job to be worth its while, and a job for each thread.
         let together = at_a_time.div_ceil(tiles).min(images.div_ceil(rayon::current_num_threads()));
-        out.par_chunks_mut(together * image).enumerate().for_each(|(job, out)| {
+        let jobs = out.par_chunks_mut(together * image).enumerate().with_max_len(1);
+        jobs.for_each(|(job, out)| {
             // Part by part of the same few images: what they read is then near.
             for (part, weights) in parts.iter().zip(weights.chunks_exact(bands * size)) {
                 let grid = part.grid::<T>();
@@ -130,7 +132,8 @@ fn correlate_by_bands<T: Tiling>(part: &Correlation<'_>, images: usize, out: &mu
         // A kernel that begins within a run reads as far as a run is long.
         with_scratch(depth.div_ceil(DEPTH_BLOCK) * pieces * piece + RUN, |values: &mut [f32]| {
             let used = values.len() - RUN;
-            values[..used].par_chunks_exact_mut(piece).enumerate().for_each(|(index, values)| {
+            let pieces_of = values[..used].par_chunks_exact_mut(piece).enumerate().with_max_len(1);
+            pieces_of.for_each(|(index, values)| {
                 let (block, first) = (index / pieces, index % pieces * TOGETHER + tiles.start);
                 let from = block * DEPTH_BLOCK;
                 let groups: Vec<Group> = (from..depth.min(from + DEPTH_BLOCK))

@@ -39,7 +39,8 @@ pub(super) fn weight_gradient<T: Tiling>(e: &Extents, x: &[f32], g: &[f32], w: &
     let tiles_of = |block: usize| block * T::DEPTH..tiles.min((block + 1) * T::DEPTH);
     // The cotangents of some blocks of tiles: [block][point][tile][o].
     let transform = |first: usize, cotangents: &mut [f32]| {
-        cotangents.par_chunks_mut(block_size).enumerate().for_each(|(block, cotangents)| {
+        let blocks = cotangents.par_chunks_mut(block_size).enumerate().with_max_len(1);
+        blocks.for_each(|(block, cotangents)| {
             let tiles = tiles_of(first + block);
             transform_cotangents::<T>(g, &grid, tiles, [e.oh, e.ow], e.o, cotangents);
         });
