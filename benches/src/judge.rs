@@ -15,10 +15,9 @@
 //! A random walk of K steps is √K long, and each of its K roundings is at most ε of where it stands; 4 is for
 //! operands that are larger in one place than in another. Convolutions have twice that: where Winograd's filtering makes
 //! them, what is rounded is sums of products several times as large as the result, and 3e-6 of its norm are lost where a
-//! plain sum loses 3e-7. The gradient of a weight of five taps at stride 1 has twice that again: its last tap is made of
-//! numbers 45 times as large as itself, where three taps have 24 (|Gᵀ| times the norms of the rows of Bᵀ and A, in two
-//! dimensions). The worst element seen, in lines-transpose's first step, is off by .61 of this bound. An answer that would
-//! drown in its bound fails too.
+//! plain sum loses 3e-7. The gradient of a weight of five taps at stride 1 has twice that again: its outer taps are made of
+//! numbers 36 times as large as themselves, where three taps have 24 (|Gᵀ| times the norms of the rows of Bᵀ and A, in two
+//! dimensions). An answer that would drown in its bound fails too.
 
 use crate::trace::Launch;
 use belamy_tensor::cost::{Extent, of_launch};

@@ -75,7 +75,7 @@ const FEWEST_TILES: usize = 16;
 /// The fewest channels of either side.
 const FEWEST_CHANNELS: usize = 32;
 
-/// The most channels of either side.
+/// The most channels of either side: as many zeros stand for a pixel outside an image.
 const MOST_CHANNELS: usize = 4096;
 
 /// Multiplications, of the direct ones, from which on transforms eat what is saved.
