@@ -162,18 +162,16 @@ pub(super) fn forward<E: GemmElement>(
         for_each_chunk(is_parallel(e), &mut jobs, 1, |index, results| {
             with_scratch(frames.elements(), |frame: &mut [E]| {
                 frames.fill(&frames.at(index), x, frame);
-                let tiles = results[0].chunks_mut(together * e.o);
-                for (starts, results) in starts.chunks(together).zip(tiles) {
-                    let starts = &starts[..results.len() / e.o];
-                    let patches = Windows::new(frame, starts, &taps, taps.depth());
-                    kernel.block_of_windows(
-                        patches,
-                        weights,
-                        e.o,
-                        Columns::lines(&[]),
-                        (results, e.o),
-                        false,
-                    );
+                // Tiles of as many patches each as the others.
+                let positions = results[0].len() / e.o;
+                let tiles = positions.div_ceil(together);
+                let first = |tile: usize| tile * positions / tiles;
+                for tile in 0..tiles {
+                    let own = first(tile)..first(tile + 1);
+                    let patches = Windows::new(frame, &starts[own.clone()], &taps, taps.depth());
+                    let results = (&mut results[0][own.start * e.o..own.end * e.o], e.o);
+                    let nothing = Columns::lines(&[]);
+                    kernel.block_of_windows(patches, weights, e.o, nothing, results, false);
                 }
             });
         });
