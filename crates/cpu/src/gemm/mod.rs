@@ -36,7 +36,8 @@
 //! Packing costs a pass over memory, and a processor that looks some hundred instructions ahead hides that lanes lie apart.
 //! So what lies near enough ([`NEAR_LANES`]) is not packed: the lanes of A that are contiguous along k, in
 //! the scheme above, and both sides where lanes lie side by side at each k ([`in_place`]). No bit depends on it. (Zen 5, a
-//! step of DCGAN-64 by direct kernels: 414 to 378 ms.)
+//! step of DCGAN-64 by direct kernels: 414 to 378 ms.) Lanes whose numbers lie at the same distances from where each starts,
+//! whatever these are, are [`Windows`]: patches of few channels, and what Winograd's transforms write.
 
 mod bf16;
 mod element;
