@@ -150,7 +150,7 @@ macro_rules! micro_kernel {
                 }
             }
 
-            /// Two k at a time: the pointer to a lane is fetched once for both.
+            /// A row of B for each k, whose lanes are multiplied one by one: see [`add_lane`].
             #[target_feature(enable = $features)]
             fn tile_of_windows<const ROWS: usize, const VECTORS: usize>(
                 a: Windows<'_, $element>,
