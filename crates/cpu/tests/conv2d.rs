@@ -59,6 +59,16 @@ impl Case {
         self.check_on(&belamy_cpu::poisoned(true), dtype, factor)
     }
 
+    /// A part of the batch has the bits of the whole, in whatever order positions are gone through.
+    fn check_part(&self, batch: usize) {
+        let run = |case: &Case| case.run(DType::F32, &belamy_cpu::direct()).unwrap();
+        let (whole, part) = (run(self), run(&Case { batch, ..*self }));
+        for (whole, part) in whole.iter().zip(&part).take(2) {
+            let (whole, part) = (whole.to_f64().unwrap(), part.to_f64().unwrap());
+            assert!(whole[..part.len()] == part[..], "{self:?}");
+        }
+    }
+
     /// [`Case::check`] of a device, by a factor for the worst of all elements.
     fn check_on(&self, device: &Device, dtype: DType, factor: f64) -> bool {
         let Some(want) = self.run(dtype, &belamy_cpu::poisoned(false)) else { return false };
@@ -219,13 +229,7 @@ fn images_of_few_channels() {
     for case in cases {
         assert!(case.check(DType::F64) && case.check(DType::F32), "{case:?}");
         assert!(case.check_on(&belamy_cpu::direct(), DType::F32, 10.0));
-        // A batch's parts have the bits of the whole.
-        let whole = case.run(DType::F32, &belamy_cpu::direct()).unwrap();
-        let part = Case { batch: 1, ..case }.run(DType::F32, &belamy_cpu::direct()).unwrap();
-        for (whole, part) in whole.iter().zip(&part).take(2) {
-            let (whole, part) = (whole.to_f64().unwrap(), part.to_f64().unwrap());
-            assert!(whole[..part.len()] == part[..], "{case:?}");
-        }
+        case.check_part(1);
     }
 }
 
@@ -324,13 +328,7 @@ fn taps_outside_the_image_are_left_out() {
             let case = Case { batch: 5, image, channels, outputs, kernel, window };
             assert!(case.check(DType::F64) && case.check(DType::F32));
             assert!(case.check_on(&belamy_cpu::direct(), DType::F32, 10.0));
-            // A batch's parts have the bits of the whole, in whatever order positions are gone through.
-            let whole = case.run(DType::F32, &belamy_cpu::direct()).unwrap();
-            let part = Case { batch: 2, ..case }.run(DType::F32, &belamy_cpu::direct()).unwrap();
-            for (whole, part) in whole.iter().zip(&part).take(2) {
-                let (whole, part) = (whole.to_f64().unwrap(), part.to_f64().unwrap());
-                assert!(whole[..part.len()] == part[..], "{case:?}");
-            }
+            case.check_part(2);
         }
     }
 }

@@ -240,6 +240,11 @@ pub(crate) struct Kernel<E: 'static> {
     pub(super) windows: Option<TileOfWindows<E>>,
 }
 
+/// How many of the halves of nr that are left a tile of windows takes: two, or three where then none is left alone.
+fn vectors_at_a_time(left: usize) -> usize {
+    if left >= 3 && left % 2 == 1 { 3 } else { left.min(2) }
+}
+
 impl<E: GemmElement> Kernel<E> {
     /// Multiplies packed blocks into the rows of C, from column `start` on: as many columns as `b` has panels for, or
     /// as there are. The number and the length of the rows say how much of the last panels is real.
@@ -356,8 +361,7 @@ impl<E: GemmElement> Kernel<E> {
     /// The most windows that [`Kernel::block_of_windows`] takes for so many columns: an odd number of halves of nr from three
     /// on begins with three at a time, of fewer windows.
     pub(crate) fn windows_at_a_time(&self, columns: usize) -> usize {
-        let halves = columns / (self.nr / 2);
-        if halves >= 3 && halves % 2 == 1 { self.mr * 2 / 3 } else { self.mr }
+        if vectors_at_a_time(columns / (self.nr / 2)) == 3 { self.mr * 2 / 3 } else { self.mr }
     }
 
     /// Multiplies windows into C, a row for each, `apart` elements from one to the next: `columns` of B, a multiple of half of
@@ -376,8 +380,7 @@ impl<E: GemmElement> Kernel<E> {
         let halves = columns / half;
         let mut first = 0;
         while first < halves {
-            let left = halves - first;
-            let vectors = if left >= 3 && left % 2 == 1 { 3 } else { left.min(2) };
+            let vectors = vectors_at_a_time(halves - first);
             let b = Columns { data: &b.data[first * half..], apart: b.apart };
             tile(a, b, vectors, ahead, &mut c[first * half..], apart, accumulate);
             let asked_for = ahead.data.len().min(a.steps.len() * ahead.apart);

@@ -9,8 +9,11 @@
 
 use super::conv2d::Extents;
 use super::conv2d_few_channels::FEW_CHANNELS;
-use super::{Real, conv2d_few_channels, fill_chunks};
-use crate::gemm::{GemmElement, Kernel, Matrix, gemm, with_scratch};
+use super::{Real, fill_chunks};
+use crate::gemm::{
+    Columns, GemmElement, Kernel, Matrix, PARALLEL_WORK, Steps, Windows, for_each_chunk, gemm,
+    with_scratch,
+};
 use crate::vectors::vectorised;
 
 /// Elements of D that are made and summed at a time: they stay in the L2 cache.
@@ -33,7 +36,7 @@ pub(super) fn by_columns<E: Real + GemmElement>(
     let together = (COLUMN_ELEMENTS / (outputs * columns)).max(1);
     let in_place = kernel.takes_windows() && (e.c <= FEW_CHANNELS || e.o <= FEW_OUTPUTS);
     let apart = match in_place {
-        true => conv2d_few_channels::columns_apart(kernel, columns),
+        true => columns_apart(kernel, columns),
         false => columns,
     };
     let reached = (e.ow - 1) * e.stride[1] + (e.kw - 1) * e.dilation[1] + 1;
@@ -46,7 +49,7 @@ pub(super) fn by_columns<E: Real + GemmElement>(
             let (all, sums) = space.split_at_mut(size);
             let g = &g[first * outputs * e.o..][..images * outputs * e.o];
             if in_place {
-                conv2d_few_channels::columns(kernel, (g, e.o), w, &mut all[..made]);
+                columns_in_place(kernel, (g, e.o), w, &mut all[..made]);
             } else {
                 let cotangent = Matrix::lanes_by_depth(g, e.o);
                 let weight = Matrix::depth_by_lanes(w, columns);
@@ -56,6 +59,49 @@ pub(super) fn by_columns<E: Real + GemmElement>(
                 add_image(e, &all[index * outputs * apart..], apart, sums, image);
             }
         });
+    });
+}
+
+/// The elements of a row of D: whole halves of a panel.
+fn columns_apart<E: GemmElement>(kernel: &Kernel<E>, columns: usize) -> usize {
+    columns.next_multiple_of(kernel.nr / 2)
+}
+
+/// `D = G W`, both read where they lie, in rows [`columns_apart`] elements apart. What is beyond the columns is zeros.
+fn columns_in_place<E: GemmElement>(
+    kernel: &Kernel<E>,
+    (g, outputs): (&[E], usize),
+    w: &[E],
+    d: &mut [E],
+) {
+    let columns = w.len() / outputs;
+    let apart = columns_apart(kernel, columns);
+    let steps = Steps::new((0..outputs).collect());
+    let together = kernel.windows_at_a_time(apart);
+    let starts: Vec<usize> = (0..together).map(|lane| lane * outputs).collect();
+    let multiply = |w: &[E], d: &mut [E]| {
+        let is_parallel = d.len() * outputs >= PARALLEL_WORK;
+        for_each_chunk(is_parallel, d, 64 * together * apart, |first, d| {
+            let g = &g[first * 64 * together * outputs..];
+            for (tile, d) in d.chunks_mut(together * apart).enumerate() {
+                let lanes = d.len() / apart;
+                let (own, further) = g[tile * together * outputs..].split_at(lanes * outputs);
+                let further = &further[..further.len().min(own.len())];
+                let rows = Windows::new(own, &starts[..lanes], &steps, outputs);
+                let w = Columns { data: w, apart };
+                kernel.block_of_windows(rows, w, apart, Columns::lines(further), (d, apart), false);
+            }
+        });
+    };
+    if apart == columns {
+        return multiply(w, d);
+    }
+    with_scratch(outputs * apart, |padded: &mut [E]| {
+        for (to, from) in padded.chunks_exact_mut(apart).zip(w.chunks_exact(columns)) {
+            to[..columns].copy_from_slice(from);
+            to[columns..].fill(E::ZERO);
+        }
+        multiply(padded, d);
     });
 }
 

@@ -12,11 +12,10 @@
 //!
 //! forward        Y [positions, O]  = frame[start + step] · Wᵀ              lanes are patches, k are taps
 //! weight grad    W̄ᵀ[taps, O]       = Σ frame[step + start] · G[position]   lanes are taps, k are positions
-//! columns        D [positions, KH·KW·C] = G · W                            lanes are positions, k are outputs
 //! ```
 //!
 //! W̄ is summed over bands of positions in registers and over the bands of a job, one after the other; the jobs' sums are added
-//! in their order. How many there are depends on the shape alone.
+//! in their order. How many there are depends on the shape alone. The gradient of the image is `conv2d_columns`'.
 
 use super::conv2d::Extents;
 use crate::gemm::{
@@ -226,48 +225,5 @@ pub(super) fn grad_weight<E: GemmElement>(
         for (output, taps) in w.chunks_exact_mut(taps.len()).enumerate() {
             taps.iter_mut().enumerate().for_each(|(tap, sum)| *sum = all[tap * e.o + output]);
         }
-    });
-}
-
-/// The elements of a row of D: whole halves of a panel.
-pub(super) fn columns_apart<E: GemmElement>(kernel: &Kernel<E>, columns: usize) -> usize {
-    columns.next_multiple_of(kernel.nr / 2)
-}
-
-/// `D = G W`, in rows [`columns_apart`] elements apart. What is beyond the columns is zeros.
-pub(super) fn columns<E: GemmElement>(
-    kernel: &Kernel<E>,
-    (g, outputs): (&[E], usize),
-    w: &[E],
-    d: &mut [E],
-) {
-    let columns = w.len() / outputs;
-    let apart = columns_apart(kernel, columns);
-    let steps = Steps::new((0..outputs).collect());
-    let together = kernel.windows_at_a_time(apart);
-    let starts: Vec<usize> = (0..together).map(|lane| lane * outputs).collect();
-    let multiply = |w: &[E], d: &mut [E]| {
-        let is_parallel = d.len() * outputs >= PARALLEL_WORK;
-        for_each_chunk(is_parallel, d, 64 * together * apart, |first, d| {
-            let g = &g[first * 64 * together * outputs..];
-            for (tile, d) in d.chunks_mut(together * apart).enumerate() {
-                let lanes = d.len() / apart;
-                let (own, further) = g[tile * together * outputs..].split_at(lanes * outputs);
-                let further = &further[..further.len().min(own.len())];
-                let rows = Windows::new(own, &starts[..lanes], &steps, outputs);
-                let w = Columns { data: w, apart };
-                kernel.block_of_windows(rows, w, apart, Columns::lines(further), (d, apart), false);
-            }
-        });
-    };
-    if apart == columns {
-        return multiply(w, d);
-    }
-    with_scratch(outputs * apart, |padded: &mut [E]| {
-        for (to, from) in padded.chunks_exact_mut(apart).zip(w.chunks_exact(columns)) {
-            to[..columns].copy_from_slice(from);
-            to[columns..].fill(E::ZERO);
-        }
-        multiply(padded, d);
     });
 }

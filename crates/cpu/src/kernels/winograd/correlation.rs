@@ -241,7 +241,7 @@ fn multiply_tiles<T: Tiling>(
                                 + weights.len();
                             let deep = weights.len() / kernel.nr;
                             let weights = Columns { data: weights, apart: kernel.nr };
-                            // What is multiplied next, a share with each micro-tile.
+                            // What is multiplied next: at each k a line of it.
                             let mut then = all[at + used..].chunks(deep * kernel.nr / 2);
                             let tiles = products.chunks_mut(kernel.mr * BAND).enumerate();
                             for (tile, products) in tiles {

@@ -58,13 +58,25 @@ pub(super) struct Place {
 /// Where no pixel is: beyond all that there are, and so is what lies a row or a pixel further.
 const NOWHERE: usize = usize::MAX / 4;
 
-/// Where the pixels of a tile lie along a side of `size`: from `start` on, `step` apart, each `unit` long; [`NOWHERE`] outside.
+/// Where the pixels of a tile lie along a side of `size`: from `start` on, `step` apart, each `unit` long, behind `origin`;
+/// [`NOWHERE`] outside.
 #[inline(always)]
-fn along(start: isize, step: usize, size: usize, unit: usize) -> [usize; MOST_POINTS] {
-    [0, 1, 2, 3, 4, 5, 6, 7].map(|i| {
+fn along(
+    start: isize,
+    step: usize,
+    size: usize,
+    unit: usize,
+    origin: usize,
+) -> [usize; MOST_POINTS] {
+    let mut places = [NOWHERE; MOST_POINTS];
+    // Not `map`: over eight it would be a call of another function.
+    for (i, place) in places.iter_mut().enumerate() {
         let at = start + (i * step) as isize;
-        if at < 0 || at >= size as isize { NOWHERE } else { at as usize * unit }
-    })
+        if at >= 0 && at < size as isize {
+            *place = origin + at as usize * unit;
+        }
+    }
+    places
 }
 
 /// The most pixels of a tile, and points.
@@ -100,12 +112,12 @@ vectorised! {
             // Groups from a pixel of this tile to the same one of the next tile, which is asked for now.
             let further = (corner(tile + 1) - corner(tile)) * unit as isize;
             for groups in groups.chunk_by(|a, b| a.phase == b.phase) {
-                let side = |axis: usize, unit: usize| {
+                let side = |axis: usize, unit: usize, origin: usize| {
                     let start = (first[axis] * step) as isize + source.phases[groups[0].phase][axis];
-                    along(start, step, source.size[axis], unit)
+                    along(start, step, source.size[axis], unit, origin)
                 };
-                let rows = side(0, width * unit).map(|row| row + image * height * width * unit);
-                let across = side(1, unit);
+                let rows = side(0, width * unit, image * height * width * unit);
+                let across = side(1, unit, 0);
                 let mut pixels: [&[Lanes]; MOST] = [&OUTSIDE; MOST];
                 for i in 0..T::POINTS {
                     for j in 0..T::POINTS {
@@ -193,12 +205,12 @@ vectorised! {
         let mut columns = EMPTY;
         for (index, tile) in tiles.enumerate() {
             let (image, first) = grid.at(tile);
-            let side = |axis: usize, unit: usize| {
+            let side = |axis: usize, unit: usize, origin: usize| {
                 let start = target.first[axis] + first[axis] * target.step;
-                along(start as isize, target.step, target.size[axis], unit)
+                along(start as isize, target.step, target.size[axis], unit, origin)
             };
-            let rows = side(0, width * unit).map(|row| row + image * height * width * unit);
-            let across = side(1, unit);
+            let rows = side(0, width * unit, image * height * width * unit);
+            let across = side(1, unit, 0);
             for group in 0..groups {
                 let sides = [T::POINTS, T::OUTPUTS];
                 let product = |i: usize, j: usize| {
@@ -243,9 +255,11 @@ vectorised! {
         let mut columns = EMPTY;
         for (index, tile) in tiles.enumerate() {
             let (image, first) = grid.at(tile);
-            let side = |axis: usize, unit: usize| along(first[axis] as isize, 1, size[axis], unit);
-            let rows = side(0, size[1] * unit).map(|row| row + image * size[0] * size[1] * unit);
-            let across = side(1, unit);
+            let side = |axis: usize, unit: usize, origin: usize| {
+                along(first[axis] as isize, 1, size[axis], unit, origin)
+            };
+            let rows = side(0, size[1] * unit, image * size[0] * size[1] * unit);
+            let across = side(1, unit, 0);
             for group in 0..unit {
                 in_two_dimensions(
                     [T::OUTPUTS, T::POINTS],

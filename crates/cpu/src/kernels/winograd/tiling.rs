@@ -341,32 +341,12 @@ pub(super) fn in_two_dimensions<'a>(
     }
     each!(from, |j| {
         let number = |i: usize| if i < from { load(i, j) } else { &ZERO };
-        let numbers = [
-            number(0),
-            number(1),
-            number(2),
-            number(3),
-            number(4),
-            number(5),
-            number(6),
-            number(7),
-        ];
-        in_each_lane(numbers, &mut columns[j], to, &transform);
+        in_each_lane(numbers(number), &mut columns[j], to, &transform);
     });
     let mut row = [ZERO; MOST_POINTS];
     each!(to, |i| {
         let number = |j: usize| if j < from { &columns[j][i] } else { &ZERO };
-        let numbers = [
-            number(0),
-            number(1),
-            number(2),
-            number(3),
-            number(4),
-            number(5),
-            number(6),
-            number(7),
-        ];
-        in_each_lane(numbers, &mut row, to, &transform);
+        in_each_lane(numbers(number), &mut row, to, &transform);
         each!(to, |j| {
             store(i, j, &row[j]);
         });
@@ -391,6 +371,12 @@ pub(super) fn store_lanes(out: &mut [f32], at: usize, lanes: &Lanes, width: usiz
             out[at + index * part..][..width].copy_from_slice(lanes);
         }
     }
+}
+
+/// The numbers of a line. Written out: `map` over eight would be a call of another function.
+#[inline(always)]
+fn numbers<'a>(number: impl Fn(usize) -> &'a Lanes) -> [&'a Lanes; MOST_POINTS] {
+    [number(0), number(1), number(2), number(3), number(4), number(5), number(6), number(7)]
 }
 
 /// A 1-D transform of each lane, of which the first `count` numbers are kept: a loop without branches over [`LANES`], which

@@ -31,13 +31,17 @@ pub(super) fn weight_gradient<T: Tiling>(e: &Extents, x: &[f32], g: &[f32], w: &
             memory::push(&mut owned[phase * bands + band], channels);
         }
     }
-    // Each number of a tile lies APART beyond those of the tile before, each point beyond those of the one before.
+    // Cotangents are [block][point][tile][o], a tile and a point APART longer than what is in it.
     let row = e.o + APART;
     let size_of = |tiles: usize| points * (tiles * row + APART);
     let block_size = size_of(T::DEPTH);
+    let elements_of = |tiles: usize| match tiles % T::DEPTH {
+        0 => tiles / T::DEPTH * block_size,
+        rest => tiles / T::DEPTH * block_size + size_of(rest),
+    };
     let blocks = tiles.div_ceil(T::DEPTH);
     let tiles_of = |block: usize| block * T::DEPTH..tiles.min((block + 1) * T::DEPTH);
-    // The cotangents of some blocks of tiles: [block][point][tile][o].
+    // The cotangents of some blocks of tiles.
     let transform = |first: usize, cotangents: &mut [f32]| {
         let blocks = cotangents.par_chunks_mut(block_size).enumerate().with_max_len(1);
         blocks.for_each(|(block, cotangents)| {
@@ -86,7 +90,7 @@ pub(super) fn weight_gradient<T: Tiling>(e: &Extents, x: &[f32], g: &[f32], w: &
     };
     let jobs = owned.len();
     let size = points * (e.o * BAND + APART);
-    let all = blocks.saturating_sub(1) * block_size + size_of(tiles - (blocks - 1) * T::DEPTH);
+    let all = elements_of(tiles);
     let jobs_of = |owned: &mut Vec<Vec<&mut [f32]>>,
                    work: &(dyn Fn(usize, &mut [&mut [f32]]) + Sync)| {
         owned.par_iter_mut().enumerate().with_max_len(1).for_each(|(job, owned)| work(job, owned));
@@ -109,9 +113,7 @@ pub(super) fn weight_gradient<T: Tiling>(e: &Extents, x: &[f32], g: &[f32], w: &
     with_scratch(jobs * size, |sums: &mut [f32]| {
         for first in (0..blocks).step_by(together) {
             let end = tiles.min((first + together) * T::DEPTH);
-            let (whole, rest) = (end / T::DEPTH - first, end % T::DEPTH);
-            let rest = if rest == 0 { 0 } else { size_of(rest) };
-            with_scratch(whole * block_size + rest, |cotangents: &mut [f32]| {
+            with_scratch(elements_of(end - first * T::DEPTH), |cotangents: &mut [f32]| {
                 transform(first, cotangents);
                 let cotangents = &*cotangents;
                 let sums = sums.par_chunks_exact_mut(size).enumerate().with_max_len(1);
