@@ -190,6 +190,56 @@ fn a_graph_of_200_000_ops_is_walked_and_dropped_on_a_small_stack() {
     std::thread::Builder::new().stack_size(256 << 10).spawn(walk).unwrap().join().unwrap();
 }
 
+/// Whether a tensor's memory goes back when the tensor is dropped, though what was made of it lives on.
+fn is_let_go_of(tensor: Tensor) -> bool {
+    let memory = std::sync::Arc::downgrade(&tensor.buffer().storage);
+    drop(tensor);
+    memory.upgrade().is_none()
+}
+
+#[test]
+fn what_no_derivative_reads_is_let_go_of() {
+    let device = belamy_cpu::oracle();
+    let numbers = |name: &str, count| Numbers::new(name, "released").normals(count);
+    let x = tensor(&numbers("x", 2 * 5 * 5 * 3), &[2, 5, 5, 3], &device);
+    let weight = tensor(&numbers("weight", 4 * 3 * 3 * 3), &[4, 3, 3, 3], &device);
+    let slopes = |x: &Tensor, weight: &Tensor, is_let_go: bool| {
+        let y = conv2d(x, weight, Window::new(2, 1)).unwrap();
+        let biased = y.add_scalar(0.5).unwrap();
+        let active = biased.leaky_relu(0.2).unwrap();
+        let squashed = active.tanh().unwrap();
+        let score = squashed.square().unwrap().sum_all().unwrap();
+        // A convolution reads neither what it made nor, if its weight is frozen, what it was made of; a leaky ReLU what it
+        // made, as what is made of it does here.
+        let kept = [y, biased, active, squashed];
+        if is_let_go {
+            assert_eq!(kept.map(is_let_go_of), [true, true, false, false]);
+        }
+        let wanted: Vec<&Tensor> = [x, weight].into_iter().filter(|t| t.is_tracked()).collect();
+        let first = grad(&score, None, &wanted, Graph::Keep).unwrap();
+        let sum = first.iter().flatten().map(|g| g.square().unwrap().sum_all().unwrap());
+        let sum = sum.reduce(|a, b| a.add(&b).unwrap()).unwrap();
+        let second = grad(&sum, None, &wanted, Graph::Drop).unwrap();
+        let all = first.into_iter().chain(second).flatten();
+        all.map(|slope| slope.to_vec::<f64>().unwrap()).collect::<Vec<_>>()
+    };
+    let (tracked, frozen) = (x.tracked(), weight.detach());
+    assert_eq!(slopes(&tracked, &frozen, true), slopes(&tracked, &frozen, false));
+    let learned = weight.tracked();
+    assert_eq!(slopes(&tracked, &learned, true), slopes(&tracked, &learned, false));
+    // What is convolved is read for the weight's gradient alone.
+    let of_weight = |weight: &Tensor| {
+        let middle = x.tracked().add_scalar(1.0).unwrap();
+        let _kept = conv2d(&middle, weight, Window::new(2, 1)).unwrap();
+        is_let_go_of(middle)
+    };
+    assert!(of_weight(&frozen) && !of_weight(&learned));
+    // A leaky ReLU that turns signs around reads what it was made of.
+    let middle = x.tracked().add_scalar(1.0).unwrap();
+    let _kept = middle.leaky_relu(-0.5).unwrap();
+    assert!(!is_let_go_of(middle));
+}
+
 #[test]
 fn a_frozen_discriminator_costs_no_weight_gradients() {
     let (device, seen) = traced();

@@ -4,6 +4,10 @@
 //! like any other and can be differentiated again. [`Graph::Keep`] hands the rules live tensors, which record;
 //! [`Graph::Drop`] hands them detached ones, which cannot. The walk is iterative, computes only what leads to the
 //! tensors asked for, and is the only place that accumulates and undoes broadcasting.
+//!
+//! A graph keeps the numbers that its rules say they read ([`Op::reads_input`](crate::op::Op::reads_input)) and no others: of a
+//! convolution its image, unless its weight is frozen, of a leaky ReLU its result. A rule that reads more than it says
+//! panics, at its first launch.
 
 use crate::error::{Error, Result};
 use crate::{Shape, Tensor};
@@ -21,9 +25,9 @@ pub enum Graph {
 /// What a derivative rule is given.
 #[derive(Debug)]
 pub struct Backward<'a> {
-    /// The op's inputs.
+    /// The op's inputs: with the numbers that the op says its rule reads.
     pub inputs: &'a [Tensor],
-    /// The op's output.
+    /// The op's output, likewise.
     pub output: &'a Tensor,
     /// What else the op saved.
     pub saved: &'a [Tensor],
@@ -142,7 +146,7 @@ pub fn grad_each(
         let live = graph == Graph::Keep;
         let seen = |tensor: &Tensor| if live { tensor.clone() } else { tensor.detach() };
         let inputs: Vec<Tensor> = node.inputs.iter().map(seen).collect();
-        let output = seen(tensor);
+        let output = seen(&tensor.as_output());
         let cx = Backward {
             inputs: &inputs,
             output: &output,

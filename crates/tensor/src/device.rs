@@ -206,7 +206,20 @@ impl Buffer {
     pub fn new(dtype: DType, elements: usize, storage: Arc<dyn Any + Send + Sync>) -> Buffer {
         Buffer { dtype, elements, storage }
     }
+
+    /// A buffer whose memory has been given back: its extent is all that is left.
+    pub(crate) fn released(&self) -> Buffer {
+        Buffer { storage: Arc::new(Released), ..*self }
+    }
+
+    /// Whether its memory has been given back.
+    pub(crate) fn is_released(&self) -> bool {
+        self.storage.is::<Released>()
+    }
 }
+
+/// In the place of memory that a graph does not need.
+struct Released;
 
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -45,6 +45,17 @@ pub trait Op: fmt::Debug + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Whether the derivative rule reads an input's numbers, and not its shape alone, where the inputs so marked are
+    /// tracked. What no rule reads is let go of as soon as nobody else holds it.
+    fn reads_input(&self, _index: usize, _tracked: &[bool]) -> bool {
+        true
+    }
+
+    /// Whether the derivative rule reads the output's numbers.
+    fn reads_output(&self, _tracked: &[bool]) -> bool {
+        false
+    }
+
     /// The cotangent of each input, in Tensors; `None` where it is zero or was not asked for.
     /// Cotangents may have the output's broadcast shape: the walker sums them to the input's.
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>>;
@@ -141,6 +152,8 @@ pub fn launch_on(
     outputs: &[Meta],
 ) -> Result<Vec<Tensor>> {
     let buffers: Vec<_> = inputs.iter().map(|input| input.buffer()).collect();
+    // Of a derivative rule that reads more than it says.
+    assert!(!buffers.iter().any(|buffer| buffer.is_released()), "{}: released", kernel.name());
     let results = device.run(kernel, params, &buffers, outputs)?;
     Ok(outputs
         .iter()

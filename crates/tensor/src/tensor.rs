@@ -22,14 +22,17 @@ struct Inner {
     buffer: Buffer,
     /// Whether gradients may be asked of this tensor or of something it was made from.
     tracked: bool,
-    node: Option<Node>,
+    node: Option<Arc<Node>>,
 }
 
 /// How a tensor was made.
 pub(crate) struct Node {
     pub(crate) op: Box<dyn Op>,
+    /// Without numbers where the op's derivative rule does not read them.
     pub(crate) inputs: Vec<Tensor>,
     pub(crate) saved: Vec<Tensor>,
+    /// The result's numbers, if the rule reads them.
+    output: Option<Buffer>,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
@@ -40,7 +43,7 @@ impl Tensor {
         meta: Meta,
         buffer: Buffer,
         tracked: bool,
-        node: Option<Node>,
+        node: Option<Arc<Node>>,
     ) -> Tensor {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         Tensor(Arc::new(Inner { id, meta, device, buffer, tracked, node }))
@@ -60,12 +63,42 @@ impl Tensor {
         saved: Vec<Tensor>,
     ) -> Tensor {
         let tracked = meta.dtype.is_float() && inputs.iter().any(|input| input.is_tracked());
-        let node = tracked.then(|| Node {
-            op: Box::new(op),
-            inputs: inputs.iter().map(|&input| input.clone()).collect(),
-            saved,
+        let node = tracked.then(|| {
+            let tracked: Vec<bool> = inputs.iter().map(|input| input.is_tracked()).collect();
+            let seen = |(index, input): (usize, &&Tensor)| {
+                if op.reads_input(index, &tracked) {
+                    (*input).clone()
+                } else {
+                    input.with_numbers(input.buffer().released())
+                }
+            };
+            let inputs = inputs.iter().enumerate().map(seen).collect();
+            let output = op.reads_output(&tracked).then(|| buffer.clone());
+            Arc::new(Node { op: Box::new(op), inputs, saved, output })
         });
         Tensor::new(inputs[0].device().clone(), meta, buffer, tracked, node)
+    }
+
+    /// The same tensor, of the same origin, with other memory.
+    fn with_numbers(&self, buffer: Buffer) -> Tensor {
+        let Inner { id, meta, device, tracked, node, .. } = &*self.0;
+        let (id, meta, tracked) = (*id, *meta, *tracked);
+        Tensor(Arc::new(Inner {
+            id,
+            meta,
+            device: device.clone(),
+            buffer,
+            tracked,
+            node: node.clone(),
+        }))
+    }
+
+    /// The tensor as the rule of the op that made it sees it: with its numbers if the rule reads them.
+    pub(crate) fn as_output(&self) -> Tensor {
+        match self.node().map(|node| &node.output) {
+            Some(Some(buffer)) => self.with_numbers(buffer.clone()),
+            _ => self.clone(),
+        }
     }
 
     /// Copies host numbers to a device. Fails when their count is not the shape's.
@@ -173,7 +206,7 @@ impl Tensor {
     }
 
     pub(crate) fn node(&self) -> Option<&Node> {
-        self.0.node.as_ref()
+        self.0.node.as_deref()
     }
 
     /// Copies the numbers to the host. Fails when `E` is not the tensor's element type.
@@ -258,14 +291,15 @@ fn host_memory<E>(elements: usize, shape: Shape, device: &Device) -> Result<Vec<
 impl Drop for Inner {
     /// Takes long graphs apart in a loop: dropping 200,000 chained nodes by recursion would overflow the stack.
     fn drop(&mut self) {
-        let Some(node) = self.node.take() else { return };
-        let mut waiting = node.inputs;
-        while let Some(Tensor(inner)) = waiting.pop() {
-            if let Some(mut last) = Arc::into_inner(inner)
-                && let Some(node) = last.node.take()
-            {
+        let mut waiting = Vec::new();
+        let mut own = self.node.take();
+        loop {
+            // A node is shared by the tensor with its numbers and those without.
+            if let Some(node) = own.take().and_then(Arc::into_inner) {
                 waiting.extend(node.inputs);
             }
+            let Some(Tensor(inner)) = waiting.pop() else { return };
+            own = Arc::into_inner(inner).and_then(|mut last| last.node.take());
         }
     }
 }

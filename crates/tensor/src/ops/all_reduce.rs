@@ -33,6 +33,10 @@ impl Op for AllReduceSum {
         Launch::AllReduceSum(self.0.clone())
     }
 
+    fn reads_input(&self, _index: usize, _tracked: &[bool]) -> bool {
+        false
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(all_reduce_sum(cx.grad, &self.0)?)])
     }

@@ -59,6 +59,10 @@ impl Op for Concat {
         Launch::Kernel(KernelId::concat, params.encode())
     }
 
+    fn reads_input(&self, _index: usize, _tracked: &[bool]) -> bool {
+        false
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         let lens = [cx.inputs[0].dims()[self.axis], cx.inputs[1].dims()[self.axis]];
         let part = |wanted: bool, start: usize, len: usize| {

@@ -244,6 +244,11 @@ impl Op for Conv2d {
         Launch::Kernel(KernelId::conv2d, params.expect("infer accepted these shapes"))
     }
 
+    // Bilinear: of each operand the other's derivative is made.
+    fn reads_input(&self, index: usize, tracked: &[bool]) -> bool {
+        tracked[1 - index]
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         let (x, w, g) = (&cx.inputs[0], &cx.inputs[1], cx.grad);
         triangle(
@@ -290,6 +295,11 @@ impl Op for Conv2dGradInput {
         Launch::Kernel(KernelId::conv2d_grad_input, params.expect("infer accepted these shapes"))
     }
 
+    // Bilinear: of each operand the other's derivative is made.
+    fn reads_input(&self, index: usize, tracked: &[bool]) -> bool {
+        tracked[1 - index]
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         // The cotangent of the open slot x is itself an image.
         let (g, w, image) = (&cx.inputs[0], &cx.inputs[1], cx.grad);
@@ -333,6 +343,11 @@ impl Op for Conv2dGradWeight {
         let (image, output) = (inputs[0].shape, inputs[1].shape);
         let params = params(self.name(), image, weight.shape, output, &self.window);
         Launch::Kernel(KernelId::conv2d_grad_weight, params.expect("infer accepted these shapes"))
+    }
+
+    // Bilinear: of each operand the other's derivative is made.
+    fn reads_input(&self, index: usize, tracked: &[bool]) -> bool {
+        tracked[1 - index]
     }
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {

@@ -44,6 +44,10 @@ impl Op for Dropout {
         Launch::Kernel(KernelId::dropout, draw_params(output.shape, self.key, 0, self.rate, 0.0))
     }
 
+    fn reads_input(&self, index: usize, _tracked: &[bool]) -> bool {
+        index == 1
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(op::apply(*self, &[cx.grad, &cx.inputs[1]])?), None])
     }

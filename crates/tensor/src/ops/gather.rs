@@ -57,6 +57,10 @@ impl Op for GatherRows {
         launch(KernelId::gather_rows, inputs[0].shape, inputs[1].shape)
     }
 
+    fn reads_input(&self, index: usize, _tracked: &[bool]) -> bool {
+        index == 1
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         let rows = cx.inputs[0].dims()[0];
         Ok(vec![Some(scatter_add_rows(cx.grad, &cx.inputs[1], rows)?), None])
@@ -95,6 +99,10 @@ impl Op for ScatterAddRows {
 
     fn launch(&self, inputs: &[Meta], table: Meta) -> Launch {
         launch(KernelId::scatter_add_rows, table.shape, inputs[1].shape)
+    }
+
+    fn reads_input(&self, index: usize, _tracked: &[bool]) -> bool {
+        index == 1
     }
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {

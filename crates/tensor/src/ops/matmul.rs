@@ -85,6 +85,11 @@ impl Op for Matmul {
         Launch::Kernel(KernelId::matmul, params.encode())
     }
 
+    // Bilinear: of each operand the other's derivative is made.
+    fn reads_input(&self, index: usize, tracked: &[bool]) -> bool {
+        tracked[1 - index]
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         let (a, b, g) = (&cx.inputs[0], &cx.inputs[1], cx.grad);
         let (ta, tb) = (self.transpose_a, self.transpose_b);

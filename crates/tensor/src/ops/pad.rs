@@ -91,6 +91,10 @@ impl Op for Pad {
         Launch::Kernel(KernelId::pad, params.encode())
     }
 
+    fn reads_input(&self, _index: usize, _tracked: &[bool]) -> bool {
+        false
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(cx.grad.crop(&self.before, cx.inputs[0].dims())?)])
     }
@@ -132,6 +136,10 @@ impl Op for Crop {
     fn launch(&self, inputs: &[Meta], output: Meta) -> Launch {
         let params = pad_params(inputs[0].shape, output.shape, &self.start);
         Launch::Kernel(KernelId::crop, params.encode())
+    }
+
+    fn reads_input(&self, _index: usize, _tracked: &[bool]) -> bool {
+        false
     }
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
@@ -198,6 +206,10 @@ impl Op for ReflectPad {
         Launch::Kernel(KernelId::reflect_pad, params.encode())
     }
 
+    fn reads_input(&self, _index: usize, _tracked: &[bool]) -> bool {
+        false
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(reflect_pad_fold(cx.grad, self.border)?)])
     }
@@ -237,6 +249,10 @@ impl Op for ReflectPadFold {
     fn launch(&self, inputs: &[Meta], image: Meta) -> Launch {
         let params = reflect_params(image.shape, inputs[0].shape, self.border);
         Launch::Kernel(KernelId::reflect_pad_fold, params.encode())
+    }
+
+    fn reads_input(&self, _index: usize, _tracked: &[bool]) -> bool {
+        false
     }
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {

@@ -148,6 +148,13 @@ struct Unary {
     b: f64,
 }
 
+impl Unary {
+    /// Of a leaky ReLU: whether its result is positive where x is, and x need not be kept for its derivative.
+    fn keeps_signs(&self) -> bool {
+        self.a >= 0.0
+    }
+}
+
 impl Op for Unary {
     fn name(&self) -> &'static str {
         self.function.name()
@@ -164,6 +171,26 @@ impl Op for Unary {
         Launch::Kernel(KernelId::unary, params.encode())
     }
 
+    fn reads_input(&self, _index: usize, _tracked: &[bool]) -> bool {
+        use UnaryFunction as F;
+        match self.function {
+            F::Log | F::Abs | F::Square | F::Softplus | F::Clamp | F::PowScalar => true,
+            F::Sin | F::Cos => true,
+            F::LeakyRelu => !self.keeps_signs(),
+            F::Neg | F::Exp | F::Sqrt | F::Reciprocal | F::Relu | F::Tanh | F::Sigmoid => false,
+            F::AddScalar | F::MulScalar | F::Sign | F::Within | F::GreaterScalar => false,
+        }
+    }
+
+    fn reads_output(&self, _tracked: &[bool]) -> bool {
+        use UnaryFunction as F;
+        match self.function {
+            F::Exp | F::Sqrt | F::Reciprocal | F::Relu | F::Tanh | F::Sigmoid => true,
+            F::LeakyRelu => self.keeps_signs(),
+            _ => false,
+        }
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         use UnaryFunction as F;
         let (x, y, g) = (&cx.inputs[0], cx.output, cx.grad);
@@ -175,8 +202,11 @@ impl Op for Unary {
             F::Abs => g.mul(&x.sign()?)?,
             F::Square => g.mul(x)?.mul_scalar(2.0)?,
             F::Reciprocal => g.mul(&y.square()?)?.neg()?,
-            F::Relu => binary(BinaryFunction::LeakyReluGrad, x, g, 0.0)?,
-            F::LeakyRelu => binary(BinaryFunction::LeakyReluGrad, x, g, self.a)?,
+            F::Relu => binary(BinaryFunction::LeakyReluGrad, y, g, 0.0)?,
+            F::LeakyRelu => {
+                let signed = if self.keeps_signs() { y } else { x };
+                binary(BinaryFunction::LeakyReluGrad, signed, g, self.a)?
+            }
             F::Tanh => binary(BinaryFunction::TanhGrad, y, g, 0.0)?,
             F::Sigmoid => binary(BinaryFunction::SigmoidGrad, y, g, 0.0)?,
             F::Softplus => g.mul(&x.sigmoid()?)?,
@@ -212,6 +242,22 @@ impl Op for Binary {
     fn launch(&self, inputs: &[Meta], output: Meta) -> Launch {
         let params = broadcast_params(self.function as u32, inputs, output.shape, self.a);
         Launch::Kernel(KernelId::binary, params)
+    }
+
+    fn reads_input(&self, index: usize, tracked: &[bool]) -> bool {
+        use BinaryFunction as F;
+        match self.function {
+            F::Add | F::Sub | F::Greater => false,
+            F::Mul => tracked[1 - index],
+            F::Div => index == 1,
+            F::Maximum | F::Minimum => true,
+            F::LeakyReluGrad => index == 0,
+            F::TanhGrad | F::SigmoidGrad => index == 0 || tracked[0],
+        }
+    }
+
+    fn reads_output(&self, tracked: &[bool]) -> bool {
+        self.function == BinaryFunction::Div && tracked[1]
     }
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
@@ -270,6 +316,10 @@ impl Op for Select {
 
     fn launch(&self, inputs: &[Meta], output: Meta) -> Launch {
         Launch::Kernel(KernelId::select, broadcast_params(0, inputs, output.shape, 0.0))
+    }
+
+    fn reads_input(&self, index: usize, _tracked: &[bool]) -> bool {
+        index == 0
     }
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {

@@ -182,6 +182,10 @@ impl Op for AvgPool2d {
         self.pool.launch(KernelId::avg_pool2d, inputs[0].shape, output.shape)
     }
 
+    fn reads_input(&self, _index: usize, _tracked: &[bool]) -> bool {
+        false
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         let Pool { kernel, window, count_include_pad } = self.pool;
         let image = sides(&cx.inputs[0]);
@@ -211,6 +215,10 @@ impl Op for AvgPool2dSpread {
 
     fn launch(&self, inputs: &[Meta], image: Meta) -> Launch {
         self.pool.launch(KernelId::avg_pool2d_spread, image.shape, inputs[0].shape)
+    }
+
+    fn reads_input(&self, _index: usize, _tracked: &[bool]) -> bool {
+        false
     }
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
@@ -246,6 +254,10 @@ impl Op for MaxPool2d {
         vec![Meta { shape: output.shape, dtype: DType::U32 }]
     }
 
+    fn reads_input(&self, _index: usize, _tracked: &[bool]) -> bool {
+        false
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         let Pool { kernel, window, .. } = self.pool;
         let image = sides(&cx.inputs[0]);
@@ -278,6 +290,10 @@ impl Op for MaxPool2dPlace {
         self.pool.launch(KernelId::max_pool2d_place, image.shape, inputs[0].shape)
     }
 
+    fn reads_input(&self, index: usize, _tracked: &[bool]) -> bool {
+        index == 1
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         let Pool { kernel, window, .. } = self.pool;
         Ok(vec![Some(max_pool2d_pick(cx.grad, &cx.inputs[1], kernel, window)?), None])
@@ -307,6 +323,10 @@ impl Op for MaxPool2dPick {
 
     fn launch(&self, inputs: &[Meta], output: Meta) -> Launch {
         self.pool.launch(KernelId::max_pool2d_pick, inputs[0].shape, output.shape)
+    }
+
+    fn reads_input(&self, index: usize, _tracked: &[bool]) -> bool {
+        index == 1
     }
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {

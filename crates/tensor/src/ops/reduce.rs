@@ -66,6 +66,10 @@ impl Op for Sum {
         Launch::Kernel(KernelId::sum, SumParams { dims, reduced }.encode())
     }
 
+    fn reads_input(&self, _index: usize, _tracked: &[bool]) -> bool {
+        false
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(cx.grad.broadcast_to(cx.inputs[0].shape())?)])
     }
@@ -99,6 +103,10 @@ impl Op for MaxRows {
 
     fn saved(&self, _inputs: &[Meta], output: Meta) -> Vec<Meta> {
         vec![Meta { shape: output.shape, dtype: DType::U32 }]
+    }
+
+    fn reads_input(&self, _index: usize, _tracked: &[bool]) -> bool {
+        false
     }
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
@@ -140,6 +148,10 @@ impl Op for Pick {
         Launch::Kernel(KernelId::pick, rows_params(inputs[0].shape).encode())
     }
 
+    fn reads_input(&self, index: usize, _tracked: &[bool]) -> bool {
+        index == 1
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         let columns = cx.inputs[0].dims()[1];
         Ok(vec![Some(place(cx.grad, &cx.inputs[1], columns)?), None])
@@ -170,6 +182,10 @@ impl Op for Place {
 
     fn launch(&self, _inputs: &[Meta], output: Meta) -> Launch {
         Launch::Kernel(KernelId::place, rows_params(output.shape).encode())
+    }
+
+    fn reads_input(&self, index: usize, _tracked: &[bool]) -> bool {
+        index == 1
     }
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {

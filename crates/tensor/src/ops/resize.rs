@@ -101,6 +101,10 @@ impl Op for ResizeNearest {
         launch(KernelId::resize_nearest, inputs[0].shape, output.shape, false)
     }
 
+    fn reads_input(&self, _index: usize, _tracked: &[bool]) -> bool {
+        false
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(resize_nearest_fold(cx.grad, sides(&cx.inputs[0]))?)])
     }
@@ -127,6 +131,10 @@ impl Op for ResizeNearestFold {
 
     fn launch(&self, inputs: &[Meta], image: Meta) -> Launch {
         launch(KernelId::resize_nearest_fold, image.shape, inputs[0].shape, false)
+    }
+
+    fn reads_input(&self, _index: usize, _tracked: &[bool]) -> bool {
+        false
     }
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
@@ -158,6 +166,10 @@ impl Op for ResizeBilinear {
         launch(KernelId::resize_bilinear, inputs[0].shape, output.shape, self.align_corners)
     }
 
+    fn reads_input(&self, _index: usize, _tracked: &[bool]) -> bool {
+        false
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         let image = sides(&cx.inputs[0]);
         Ok(vec![Some(resize_bilinear_fold(cx.grad, image, self.align_corners)?)])
@@ -186,6 +198,10 @@ impl Op for ResizeBilinearFold {
 
     fn launch(&self, inputs: &[Meta], image: Meta) -> Launch {
         launch(KernelId::resize_bilinear_fold, image.shape, inputs[0].shape, self.align_corners)
+    }
+
+    fn reads_input(&self, _index: usize, _tracked: &[bool]) -> bool {
+        false
     }
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {

@@ -44,6 +44,10 @@ impl Op for Reshape {
         Launch::View
     }
 
+    fn reads_input(&self, _index: usize, _tracked: &[bool]) -> bool {
+        false
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(cx.grad.reshape(cx.inputs[0].shape())?)])
     }
@@ -87,6 +91,10 @@ impl Op for Permute {
         Launch::Kernel(KernelId::permute, StridedParams { dims, strides }.encode())
     }
 
+    fn reads_input(&self, _index: usize, _tracked: &[bool]) -> bool {
+        false
+    }
+
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         let mut inverse = vec![0; self.rank];
         (0..self.rank).for_each(|axis| inverse[self.axes[axis]] = axis);
@@ -120,6 +128,10 @@ impl Op for Broadcast {
         let strides = stretched_strides(inputs[0].shape, output.shape);
         let dims = output.shape.padded().map(|dim| dim as u32);
         Launch::Kernel(KernelId::broadcast, StridedParams { dims, strides }.encode())
+    }
+
+    fn reads_input(&self, _index: usize, _tracked: &[bool]) -> bool {
+        false
     }
 
     fn backward(&self, cx: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
