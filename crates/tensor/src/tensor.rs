@@ -93,12 +93,11 @@ impl Tensor {
         }))
     }
 
-    /// The tensor as the rule of the op that made it sees it: with its numbers if the rule reads them.
+    /// The tensor as the rule of the op that made it sees it: with its numbers if the rule says that it reads them, and
+    /// without them otherwise, though somebody may hold them still.
     pub(crate) fn as_output(&self) -> Tensor {
-        match self.node().map(|node| &node.output) {
-            Some(Some(buffer)) => self.with_numbers(buffer.clone()),
-            _ => self.clone(),
-        }
+        let kept = self.node().and_then(|node| node.output.clone());
+        self.with_numbers(kept.unwrap_or_else(|| self.buffer().released()))
     }
 
     /// Copies host numbers to a device. Fails when their count is not the shape's.
