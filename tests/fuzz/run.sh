@@ -65,7 +65,7 @@ export RUST_BACKTRACE=0
 # Who allocated what is not written down, memory is not filled, and places on the stack are not watched after their
 # function has ended: each of these takes longer than most readers do, and Rust has no use for the last.
 export ASAN_OPTIONS="detect_odr_violation=0:detect_leaks=0:quarantine_size_mb=0:\
-thread_local_quarantine_size_kb=256:malloc_context_size=1:\
+thread_local_quarantine_size_kb=256:malloc_context_size=0:\
 max_malloc_fill_size=0:detect_stack_use_after_return=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
 
 one() {

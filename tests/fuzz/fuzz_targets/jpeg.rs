@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = pictures::jpeg_seeds();
     // Found in zune-jpeg 0.5.15: the second component is sampled most, and one of two is sampled more.
-    seeds.push(vec![1, 0, 74, 70, 1, 0, 1, 0, 0, 4, 0, 3, 0, 0, 0x2b, 0xc2]);
+    seeds.push(vec![1, 0, 0, 24, 20, 1, 0, 1, 0, 0, 4, 0, 3, 0, 0, 0x2b, 0xc2]);
     seeds.extend([COLOUR, GREY].map(|file| [&[0], &file[JPEG.len()..]].concat()));
     seeds
 }

@@ -3,12 +3,14 @@
 use crate::source::Source;
 use belamy_gan::data::image::Image;
 
-/// Larger images say nothing new and take long: only one input of so many is decoded.
-const LARGE: (u64, usize) = (1 << 12, 16);
+/// Images of more pixels say nothing new and take long: only one input of so many is decoded.
+const LARGE: (u64, usize) = (1 << 11, 16);
 /// Changing an image takes longer than reading it: only one input of so many is.
 const CHANGED: usize = 32;
+/// Larger images, in bytes, are changed more rarely still: one of so many that are decoded.
+const LONG: (usize, usize) = (1 << 12, 512);
 /// Packing an image takes longer than all else: only one input of so many is.
-const WRITTEN: usize = 128;
+const WRITTEN: usize = 512;
 
 /// Decodes a file and looks at what came out.
 pub fn check(file: &[u8], pixels: u64) {
@@ -21,12 +23,13 @@ pub fn check(file: &[u8], pixels: u64) {
     let Image { width, height, channels, .. } = image;
     assert!(width > 0 && height > 0 && matches!(channels, 1 | 3));
     assert_eq!(image.bytes.len(), width * height * channels);
-    if !file.len().is_multiple_of(CHANGED) {
+    let is_long = image.bytes.len() > LONG.0;
+    if !file.len().is_multiple_of(if is_long { LONG.1 } else { CHANGED }) {
         return;
     }
     assert_eq!(image.square(8, 1).len(), 64);
     assert_eq!(image.square(3, 3).len(), 27);
-    if image.bytes.len() > 1 << 12 {
+    if is_long {
         return;
     }
     assert_eq!(image.part(width / 2, height / 2, 2, 2).channels, channels);
@@ -76,8 +79,8 @@ fn segments(file: &[u8]) -> Vec<(u8, &[u8])> {
     segments
 }
 
-/// A JPEG file with sound tables and right lengths: the kind of frame, the size, the sampling of each component, then
-/// scans or other segments. Entropy-coded bytes are escaped.
+/// A JPEG file with sound tables and right lengths: the kind of frame, whether colours have tables of their own, the
+/// size, the sampling of each component, then scans or other segments. Entropy-coded bytes are escaped.
 pub fn jpeg(source: &mut Source<'_>) -> Vec<u8> {
     let mut file = JPEG[..2].to_vec();
     let mut segment = |marker: u8, content: &[u8], coded: &[u8]| {
@@ -91,19 +94,21 @@ pub fn jpeg(source: &mut Source<'_>) -> Vec<u8> {
             }
         }
     };
+    let frame = [0xC0, 0xC1, 0xC2][source.choice(3)];
+    // Unpacking tables takes a good part of the time of small images.
+    let own_tables = source.choice(4) == 0;
     for (marker, content) in segments(COLOUR) {
-        if matches!(marker, 0xDB | 0xC4) {
+        if matches!(marker, 0xDB | 0xC4) && (own_tables || content[0] & 15 == 0) {
             segment(marker, content, &[]);
         }
     }
-    let frame = [0xC0, 0xC1, 0xC2][source.choice(3)];
     let (height, width) = (source.byte(), source.byte());
     let count = [1, 3, 4, 2][source.choice(4)];
     let mut header = vec![8, 0, height, 0, width, count];
     for component in 1..=count {
         let sampling = source.byte();
         let sampling = [0x11, 0x22, 0x21, 0x12, sampling][usize::from(sampling) % 5];
-        header.extend([component, sampling, u8::from(component > 1)]);
+        header.extend([component, sampling, u8::from(own_tables && component > 1)]);
     }
     segment(frame, &header, &[]);
     while !source.is_empty() {
@@ -115,7 +120,7 @@ pub fn jpeg(source: &mut Source<'_>) -> Vec<u8> {
                     .collect();
                 let mut header = vec![chosen.len() as u8];
                 for component in chosen {
-                    let own = if component > 1 { 0x11 } else { 0 };
+                    let own = if own_tables && component > 1 { 0x11 } else { 0 };
                     header.extend([component, own ^ tables & 0x33]);
                 }
                 header.extend(match frame {
@@ -155,7 +160,7 @@ pub fn jpeg_seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for frame in 0..3 {
         for sampling in [1, 0, 2] {
-            let start = [1, frame, 11, 13, 1, sampling, 0, 0];
+            let start = [1, frame, 0, 11, 13, 1, sampling, 0, 0];
             let scan: &[u8] = if frame == 2 { &[0, 0, 0, 0, 0, 0] } else { &[0, 0, 0] };
             let mut seed = [&start, scan, &length, &colour].concat();
             if frame == 2 {
@@ -167,6 +172,6 @@ pub fn jpeg_seeds() -> Vec<Vec<u8>> {
     }
     let grey = coded(GREY);
     let length = (grey.len() as u16).to_le_bytes();
-    seeds.push([&[1, 0, 12, 9, 0, 0, 4, 1, 0, 0, 0], &length[..], &grey].concat());
+    seeds.push([&[1, 0, 1, 12, 9, 0, 0, 4, 1, 0, 0, 0], &length[..], &grey].concat());
     seeds
 }

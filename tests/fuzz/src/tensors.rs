@@ -2,7 +2,10 @@
 
 use crate::source::Source;
 use belamy_tensor::{DType, Tensor};
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::rc::Rc;
 
 /// A tensor of a file.
 #[derive(Debug, Clone)]
@@ -15,7 +18,12 @@ pub struct Entry {
     pub shape: Vec<usize>,
     /// Its numbers.
     pub data: Vec<u8>,
+    /// What the header says of it, up to its place, once somebody has asked.
+    head: OnceCell<String>,
 }
+
+/// A file's tensors. Most of an edited file's are those of the sound one.
+pub type Entries = Vec<Rc<Entry>>;
 
 /// Types, and the bits of a number.
 const DTYPES: [(&str, usize); 12] = [
@@ -41,11 +49,12 @@ impl Entry {
         let count: usize = shape.iter().product();
         let data =
             (0..count).flat_map(|index| (0.25 + index as f32 / 64.0).to_le_bytes()).collect();
-        Entry { name: name.to_owned(), dtype: "F32", shape: shape.to_vec(), data }
+        let (name, shape, head) = (name.to_owned(), shape.to_vec(), OnceCell::new());
+        Entry { name, dtype: "F32", shape, data, head }
     }
 
     /// The tensors of a file that was read.
-    pub fn of_file(tensors: &BTreeMap<String, Tensor>) -> Vec<Entry> {
+    pub fn of_file(tensors: &BTreeMap<String, Tensor>) -> Entries {
         let entry = |(name, tensor): (&String, &Tensor)| {
             let numbers = tensor.to_f64().expect("the processor's own");
             let (dtype, data) = match tensor.dtype() {
@@ -57,7 +66,8 @@ impl Entry {
                     ("U32", numbers.iter().flat_map(|x| (*x as u32).to_le_bytes()).collect())
                 }
             };
-            Entry { name: name.clone(), dtype, shape: tensor.dims().to_vec(), data }
+            let (name, shape, head) = (name.clone(), tensor.dims().to_vec(), OnceCell::new());
+            Rc::new(Entry { name, dtype, shape, data, head })
         };
         tensors.iter().map(entry).collect()
     }
@@ -72,69 +82,89 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// An entry to be changed, which is then nobody else's.
+    fn changed(shared: &mut Rc<Entry>) -> &mut Entry {
+        let entry = Rc::make_mut(shared);
+        entry.head.take();
+        entry
+    }
+
+    fn head(&self) -> &str {
+        self.head.get_or_init(|| {
+            let Entry { name, dtype, shape, .. } = self;
+            let name = serde_json::Value::from(name.as_str());
+            format!("{name}:{{\"dtype\":\"{dtype}\",\"shape\":{shape:?},\"data_offsets\":[")
+        })
+    }
+}
+
 /// A safetensors file.
-pub fn file(entries: &[Entry]) -> Vec<u8> {
+pub fn file(entries: &[Rc<Entry>]) -> Vec<u8> {
     let mut header = String::from("{");
     let mut end = 0;
     for entry in entries {
         let start = end;
         end += entry.data.len();
-        let comma = if header.len() > 1 { "," } else { "" };
-        let name = serde_json::Value::from(entry.name.as_str());
-        let Entry { dtype, shape, .. } = entry;
-        header.push_str(&format!(
-            "{comma}{name}:{{\"dtype\":\"{dtype}\",\"shape\":{shape:?},\"data_offsets\":[{start},{end}]}}"
-        ));
+        if header.len() > 1 {
+            header.push(',');
+        }
+        header.push_str(entry.head());
+        write!(header, "{start},{end}]}}").expect("memory takes everything");
     }
     header.push('}');
-    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    let mut bytes = Vec::with_capacity(8 + header.len() + end);
+    bytes.extend((header.len() as u64).to_le_bytes());
     bytes.extend(header.as_bytes());
     entries.iter().for_each(|entry| bytes.extend(&entry.data));
     bytes
 }
 
 /// A file of a sound one's tensors after edits: tensors that go, come, or change their name, type, shape or numbers.
-pub fn edited(base: &[Entry], source: &mut Source<'_>) -> Vec<u8> {
+pub fn edited(base: &[Rc<Entry>], source: &mut Source<'_>) -> Vec<u8> {
     let mut entries = base.to_vec();
     while !source.is_empty() && entries.len() <= base.len() + 16 {
         let choice = source.byte();
         let at = source.choice(entries.len());
-        let Some(entry) = entries.get_mut(at) else {
-            entries.push(Entry::of_f32("x", &[1]));
+        let Some(shared) = entries.get_mut(at) else {
+            entries.push(Rc::new(Entry::of_f32("x", &[1])));
             continue;
         };
         match choice % 8 {
             0 => drop(entries.remove(at)),
             1 => {
+                let entry = Entry::changed(shared);
                 entry.dtype = DTYPES[source.choice(DTYPES.len())].0;
                 entry.fit();
             }
             2 => {
+                let entry = Entry::changed(shared);
                 let rank = source.choice(9);
                 entry.shape = (0..rank).map(|_| source.byte().into()).collect();
                 entry.fit();
             }
             3 => {
                 let (one, other) = (source.choice(6), source.choice(6));
-                if one.max(other) < entry.shape.len() {
-                    entry.shape.swap(one, other);
+                if one.max(other) < shared.shape.len() {
+                    Entry::changed(shared).shape.swap(one, other);
                 }
             }
-            4 => entry.name = source.text(),
+            4 => Entry::changed(shared).name = source.text(),
             5 => {
-                let place = source.choice(entry.name.len() + 1);
-                if entry.name.is_char_boundary(place) {
-                    entry.name.insert_str(place, &source.text());
+                let place = source.choice(shared.name.len() + 1);
+                if shared.name.is_char_boundary(place) {
+                    Entry::changed(shared).name.insert_str(place, &source.text());
                 }
             }
             6 => {
-                let other = entry.clone();
+                let other = Rc::clone(shared);
                 entries.push(other);
             }
             _ => {
-                let place = source.choice(entry.data.len() + 1);
+                let place = source.choice(shared.data.len() + 1);
+                let data = &mut Entry::changed(shared).data;
                 let numbers = source.short();
-                entry.data.iter_mut().skip(place).zip(numbers).for_each(|(old, new)| *old = *new);
+                data.iter_mut().skip(place).zip(numbers).for_each(|(old, new)| *old = *new);
             }
         }
     }
@@ -153,7 +183,7 @@ pub fn with_lengths(header: &[u8]) -> Vec<u8> {
 }
 
 /// The file that an input stands for: as it is, a header, or edits of one of some sound files.
-pub fn chosen(bases: &[Vec<Entry>], source: &mut Source<'_>) -> Vec<u8> {
+pub fn chosen(bases: &[Entries], source: &mut Source<'_>) -> Vec<u8> {
     match source.choice(bases.len() + 2) {
         0 => source.rest().to_vec(),
         1 => with_lengths(source.rest()),
@@ -162,7 +192,7 @@ pub fn chosen(bases: &[Vec<Entry>], source: &mut Source<'_>) -> Vec<u8> {
 }
 
 /// Inputs that [`chosen`] makes sound files of.
-pub fn seeds(bases: &[Vec<Entry>]) -> Vec<Vec<u8>> {
+pub fn seeds(bases: &[Entries]) -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for (index, base) in bases.iter().enumerate() {
         let whole = file(base);
