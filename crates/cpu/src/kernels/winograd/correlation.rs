@@ -21,6 +21,24 @@ fn tiles_at_a_time(depth: usize) -> usize {
     if depth <= 2 * DEPTH_BLOCK { 24 } else { 48 }
 }
 
+/// The images of a job, each of so many tiles: enough for some tiles at a time, and so that few are left over.
+pub(super) fn images_at_a_time(tiles: usize, at_a_time: usize) -> usize {
+    let fewest = at_a_time.div_ceil(tiles);
+    let missing = |images: usize| (images * tiles).next_multiple_of(at_a_time) - images * tiles;
+    let of_an_image = |images: &usize| 1000 * missing(*images) / images;
+    (fewest..=3 * fewest).min_by_key(of_an_image).unwrap_or(fewest)
+}
+
+/// The images of each job: equal shares for all threads, each in jobs of `together` and what is left.
+pub(super) fn jobs(images: usize, together: usize, threads: usize) -> Vec<Range<usize>> {
+    let threads = threads.min(images);
+    let shares = (0..threads).map(|share| share * images / threads..(share + 1) * images / threads);
+    let in_jobs = shares.flat_map(|share| {
+        share.clone().step_by(together).map(move |first| first..share.end.min(first + together))
+    });
+    in_jobs.collect()
+}
+
 /// Tiles whose V is written down at a time where U is larger than [`LARGEST_SHARED`]; each job has an M of them in L2.
 const TILES_A_ROUND: usize = 128;
 
@@ -70,15 +88,20 @@ pub(super) fn correlate<T: Tiling>(parts: &[Correlation<'_>], images: usize, out
         });
         let weights = &*weights;
         let image = target.size[0] * target.size[1] * columns;
-        // Enough tiles for a job to be worth its while, and a job for each thread.
-        let together = at_a_time.div_ceil(tiles).min(images.div_ceil(rayon::current_num_threads()));
-        let jobs = out.par_chunks_mut(together * image).enumerate().with_max_len(1);
-        jobs.for_each(|(job, out)| {
+        let jobs = jobs(images, images_at_a_time(tiles, at_a_time), rayon::current_num_threads());
+        let mut rest = out;
+        let cut = jobs.into_iter().map(|images| {
+            let (own, after) = std::mem::take(&mut rest).split_at_mut(images.len() * image);
+            rest = after;
+            (images, own)
+        });
+        let jobs: Vec<(Range<usize>, &mut [f32])> = cut.collect();
+        jobs.into_par_iter().with_max_len(1).for_each(|(images, out)| {
             // Part by part of the same few images: what they read is then near.
             for (part, weights) in parts.iter().zip(weights.chunks_exact(bands * size)) {
                 let grid = part.grid::<T>();
-                let first = job * together * grid.tiles();
-                let tiles = out.len() / image * grid.tiles();
+                let first = images.start * grid.tiles();
+                let tiles = images.len() * grid.tiles();
                 for start in (0..tiles).step_by(at_a_time) {
                     let tiles = start..tiles.min(start + at_a_time);
                     let from = first + tiles.start..first + tiles.end;

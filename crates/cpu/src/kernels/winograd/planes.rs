@@ -239,19 +239,22 @@ vectorised! {
 }
 
 vectorised! {
-    /// A ȳ Aᵀ for some tiles: `out` is `[point][tile][channels]`, tiles and points [`APART`].
+    /// A ȳ Aᵀ for some tiles: `out` is `[tile][channels]` for each point, tiles [`APART`].
     pub(super) fn transform_cotangents<T: Tiling>(
         g: &[f32],
         grid: &TileGrid,
         tiles: Range<usize>,
         size: [usize; 2],
         channels: usize,
-        out: &mut [f32],
+        out: &mut [&mut [f32]],
     ) {
-        let (g, out) = (g.as_chunks::<LANES>().0, out.as_chunks_mut::<LANES>().0);
+        let g = g.as_chunks::<LANES>().0;
         let unit = channels / LANES;
         let gap = APART / LANES;
-        let points = multiples(tiles.len() * (unit + gap) + gap);
+        let mut points: [&mut [Lanes]; MOST] = std::array::from_fn(|_| Default::default());
+        for (point, out) in points.iter_mut().zip(out) {
+            *point = out.as_chunks_mut().0;
+        }
         let mut columns = EMPTY;
         for (index, tile) in tiles.enumerate() {
             let (image, first) = grid.at(tile);
@@ -266,7 +269,7 @@ vectorised! {
                     &mut columns,
                     |i, j| g.get(rows[i] + across[j] + group).unwrap_or(&ZERO),
                     T::cotangent,
-                    |i, j, lanes| out[points[i * T::POINTS + j] + index * (unit + gap) + group] = *lanes,
+                    |i, j, lanes| points[i * T::POINTS + j][index * (unit + gap) + group] = *lanes,
                 );
             }
         }

@@ -163,6 +163,22 @@ fn at_most_five_millionths_are_given_up() {
 }
 
 #[test]
+fn jobs_are_equal_shares_of_whole_tiles_at_a_time() {
+    use super::correlation::{images_at_a_time, jobs};
+    // 16 tiles an image: three make 24 twice. 4: six. 64: three. 49: three leave the least.
+    for (tiles, images) in [(16, 3), (4, 6), (64, 3), (49, 3), (1, 24), (24, 1), (100, 3)] {
+        assert_eq!(images_at_a_time(tiles, 24), images, "{tiles} tiles");
+    }
+    assert_eq!(jobs(11, 3, 2), [0..3, 3..5, 5..8, 8..11]);
+    assert_eq!(jobs(2, 3, 4), [0..1, 1..2]);
+    for (images, together, threads) in [(64, 6, 2), (64, 3, 3), (7, 2, 16), (1, 5, 2), (0, 1, 2)] {
+        let jobs = jobs(images, together, threads);
+        assert!(jobs.iter().all(|job| !job.is_empty() && job.len() <= together));
+        assert!(jobs.iter().flat_map(Clone::clone).eq(0..images));
+    }
+}
+
+#[test]
 fn bits_do_not_depend_on_threads_or_on_the_batch() {
     let shape = |batch| Shape {
         batch,

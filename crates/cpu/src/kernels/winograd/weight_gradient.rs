@@ -9,6 +9,10 @@ use crate::gemm::{Columns, GemmElement, MOST_LANES, Steps, Windows, with_scratch
 use crate::kernels::conv2d::Extents;
 use crate::memory;
 use rayon::prelude::*;
+use std::ops::Range;
+
+/// Tiles whose cotangents one job transforms.
+const TILES_A_JOB: usize = 32;
 
 /// `w̄ = g ⋆ x`, for each phase of the image.
 pub(super) fn weight_gradient<T: Tiling>(e: &Extents, x: &[f32], g: &[f32], w: &mut [f32]) {
@@ -41,12 +45,24 @@ pub(super) fn weight_gradient<T: Tiling>(e: &Extents, x: &[f32], g: &[f32], w: &
     };
     let blocks = tiles.div_ceil(T::DEPTH);
     let tiles_of = |block: usize| block * T::DEPTH..tiles.min((block + 1) * T::DEPTH);
-    // The cotangents of some blocks of tiles.
+    // The cotangents of some blocks of tiles, a few tiles a job.
     let transform = |first: usize, cotangents: &mut [f32]| {
-        let blocks = cotangents.par_chunks_mut(block_size).enumerate().with_max_len(1);
-        blocks.for_each(|(block, cotangents)| {
+        let mut jobs: Vec<(Range<usize>, Vec<&mut [f32]>)> = Vec::new();
+        for (block, cotangents) in cotangents.chunks_mut(block_size).enumerate() {
             let tiles = tiles_of(first + block);
-            transform_cotangents::<T>(g, &grid, tiles, [e.oh, e.ow], e.o, cotangents);
+            let jobs_before = jobs.len();
+            for from in tiles.clone().step_by(TILES_A_JOB) {
+                memory::push(&mut jobs, (from..tiles.end.min(from + TILES_A_JOB), Vec::new()));
+            }
+            for point in cotangents.chunks_exact_mut(tiles.len() * row + APART) {
+                let of_jobs = point[..tiles.len() * row].chunks_mut(TILES_A_JOB * row);
+                for ((_, points), rows) in jobs[jobs_before..].iter_mut().zip(of_jobs) {
+                    memory::push(points, rows);
+                }
+            }
+        }
+        jobs.into_par_iter().with_max_len(1).for_each(|(tiles, mut rows)| {
+            transform_cotangents::<T>(g, &grid, tiles, [e.oh, e.ow], e.o, &mut rows);
         });
     };
     let steps = Steps::new((0..T::DEPTH.min(tiles)).map(|tile| tile * row).collect());
