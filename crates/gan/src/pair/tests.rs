@@ -1,5 +1,6 @@
 use super::*;
 use crate::batches::DeviceBatches;
+use std::sync::Arc;
 
 /// The first failure of a run whose learning rate blows it up, looked for every `every` steps, and the weights
 /// that are left.
@@ -28,6 +29,57 @@ fn a_bad_step_is_found_afterwards_as_if_each_had_been_looked_at() {
     let at_once = blown_up(1);
     assert!(at_once.1 > 0, "the first step is bad already: nothing is repeated");
     assert_eq!(blown_up(60), at_once);
+}
+
+/// A device whose counts of values that are not finite are wrong once, at the `at`-th of them.
+#[derive(Debug)]
+struct WrongOnce {
+    inner: Device,
+    at: usize,
+    counts: std::sync::atomic::AtomicUsize,
+}
+
+impl belamy_tensor::Wrapper for WrongOnce {
+    fn inner(&self) -> &Device {
+        &self.inner
+    }
+
+    fn launch(&self, call: belamy_tensor::Call<'_>) -> belamy_tensor::Result<()> {
+        let belamy_tensor::Call { kernel, params, inputs, outputs } = call;
+        let inner = belamy_tensor::Call { kernel, params, inputs, outputs: &mut *outputs };
+        self.inner.backend().launch(inner)?;
+        if kernel == belamy_tensor::kernel::KernelId::count_non_finite
+            && self.counts.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == self.at
+        {
+            belamy_cpu::bytes_mut(&mut outputs[0]).unwrap().copy_from_slice(&1u32.to_ne_bytes());
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_value_that_does_not_come_again_ends_training_where_it_was_seen() {
+    let weights = |at: usize| {
+        let counts = Default::default();
+        let device = Device::new(Arc::new(WrongOnce { inner: belamy_cpu::cpu(), at, counts }));
+        let mut pair = Pair::new(Recipe::named("sine").unwrap(), 1, DType::F32, &device).unwrap();
+        let mut batches =
+            DeviceBatches::new(&pair.recipe, None, &pair.discriminator, DType::F32, &device)
+                .unwrap();
+        for _ in 0..3 {
+            pair.step(&mut batches).unwrap();
+        }
+        let outcome = pair.verify(&mut batches).map_err(|error| error.to_string());
+        assert_eq!(pair.step, 3);
+        let weights: Vec<Vec<f64>> = pair.snapshot().iter().map(|w| w.to_f64().unwrap()).collect();
+        (outcome, weights)
+    };
+    let (sound, of_sound) = weights(usize::MAX);
+    assert_eq!(sound, Ok(()));
+    let (wrong, of_wrong) = weights(1);
+    let said = wrong.unwrap_err();
+    assert!(said.contains("a value that did not come again"), "{said}");
+    assert_eq!(of_wrong, of_sound, "the steps that were repeated are those that were made");
 }
 
 /// A small recipe of convolutions with one setting more.
