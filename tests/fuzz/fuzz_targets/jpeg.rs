@@ -7,8 +7,10 @@ use libfuzzer_sys::fuzz_target;
 
 fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = pictures::jpeg_seeds();
-    // Found in zune-jpeg 0.5.15: the second component is sampled most, and one of two is sampled more.
-    seeds.push(vec![1, 0, 0, 24, 20, 1, 0, 1, 0, 0, 4, 0, 3, 0, 0, 0x2b, 0xc2]);
+    // Found in zune-jpeg 0.5.15: the second component is sampled most, and one of two is sampled more. A segment of zeros
+    // behind it makes its length one of which images as large are read.
+    let found = [1, 0, 0, 74, 70, 1, 0, 1, 0, 0, 4, 0, 3, 0, 0, 0x2b, 0xc2];
+    seeds.push([&found[..], &[5, 0, 14], &[0; 14]].concat());
     seeds.extend([COLOUR, GREY].map(|file| [&[0], &file[JPEG.len()..]].concat()));
     seeds
 }
