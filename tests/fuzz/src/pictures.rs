@@ -7,7 +7,7 @@ use belamy_gan::data::image::Image;
 const LARGE: (u64, usize) = (1 << 11, 16);
 /// Changing an image takes longer than reading it: only one input of so many is.
 const CHANGED: usize = 32;
-/// Larger images, in bytes, are changed more rarely still: one of so many that are decoded.
+/// Images of more bytes are changed more rarely still: only one input of so many is.
 const LONG: (usize, usize) = (1 << 12, 512);
 /// Packing an image takes longer than all else: only one input of so many is.
 const WRITTEN: usize = 512;

@@ -80,9 +80,7 @@ impl Entry {
         let length = count.filter(|count| *count <= MOST).map_or(0, |count| count * bits / 8);
         self.data.resize(length, 0);
     }
-}
 
-impl Entry {
     /// An entry to be changed, which is then nobody else's.
     fn changed(shared: &mut Rc<Entry>) -> &mut Entry {
         let entry = Rc::make_mut(shared);

@@ -1,8 +1,7 @@
 //! `concat`: see `belamy_tensor::ops::concat` for the mathematics.
 //!
-//! One invocation owns one row of the output, a row of each input, or a part of a long one. Cost: one pass over each operand.
+//! One invocation owns some elements of the output that follow one another. Cost: one pass over each operand.
 
-use super::rows::fill_rows;
 use super::{Run, SERIAL_ELEMENTS, fill_chunks, for_element};
 use belamy_tensor::Element;
 use belamy_tensor::ops::concat::ConcatParams;
@@ -15,24 +14,21 @@ fn concat_of<E: Element>(mut run: Run<'_>) {
     let params = ConcatParams::decode(&run.params);
     let (first, second) = (params.first as usize, params.second as usize);
     let (a, b) = (run.input::<E>(0), run.input::<E>(1));
-    let row = first + second;
-    if row <= SERIAL_ELEMENTS {
-        return fill_rows(run.output::<E>(), row, 1, |row, y| {
-            y[..first].copy_from_slice(&a[row * first..(row + 1) * first]);
-            y[first..].copy_from_slice(&b[row * second..(row + 1) * second]);
-        });
-    }
+    let columns = first + second;
     fill_chunks(run.output::<E>(), SERIAL_ELEMENTS, |start, mut y| {
-        let mut at = start;
+        let (mut row, mut column) = (start / columns, start % columns);
         while !y.is_empty() {
             // What is left of the row's part in either input.
-            let from = match (at / row, at % row) {
-                (row, column) if column < first => &a[row * first..][column..first],
-                (row, column) => &b[row * second..][column - first..second],
+            let from = match column < first {
+                true => &a[row * first..][column..first],
+                false => &b[row * second..][column - first..second],
             };
             let (now, later) = y.split_at_mut(from.len().min(y.len()));
             now.copy_from_slice(&from[..now.len()]);
-            at += now.len();
+            column += now.len();
+            if column == columns {
+                (row, column) = (row + 1, 0);
+            }
             y = later;
         }
     });
@@ -45,9 +41,9 @@ mod tests {
     use belamy_tensor::Tensor;
     use belamy_tensor::ops::concat::concat;
 
-    /// Parts of a row may begin in either input, and reach over where the second one or the next row begins.
+    /// What an invocation owns may begin in either input, and reach over where the second one or the next row begins.
     #[test]
-    fn long_rows_are_joined_part_by_part() {
+    fn rows_are_joined_across_invocations() {
         let device = poisoned(true);
         let (rows, first, second) = (3, SERIAL_ELEMENTS - 5, SERIAL_ELEMENTS + 300);
         let numbers = |columns: usize, start: usize| -> Vec<u32> {

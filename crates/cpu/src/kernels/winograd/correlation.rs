@@ -30,13 +30,17 @@ pub(super) fn images_at_a_time(tiles: usize, at_a_time: usize) -> usize {
 }
 
 /// The images of each job: equal shares for all threads, each in jobs of `together` and what is left.
-pub(super) fn jobs(images: usize, together: usize, threads: usize) -> Vec<Range<usize>> {
+pub(super) fn jobs(
+    images: usize,
+    together: usize,
+    threads: usize,
+) -> impl Iterator<Item = Range<usize>> {
     let threads = threads.min(images);
-    let shares = (0..threads).map(|share| share * images / threads..(share + 1) * images / threads);
-    let in_jobs = shares.flat_map(|share| {
-        share.clone().step_by(together).map(move |first| first..share.end.min(first + together))
-    });
-    in_jobs.collect()
+    let bound = move |share: usize| share * images / threads;
+    (0..threads).flat_map(move |share| {
+        let end = bound(share + 1);
+        (bound(share)..end).step_by(together).map(move |first| first..end.min(first + together))
+    })
 }
 
 /// Tiles whose V is written down at a time where U is larger than [`LARGEST_SHARED`]; each job has an M of them in L2.
@@ -88,15 +92,15 @@ pub(super) fn correlate<T: Tiling>(parts: &[Correlation<'_>], images: usize, out
         });
         let weights = &*weights;
         let image = target.size[0] * target.size[1] * columns;
-        let jobs = jobs(images, images_at_a_time(tiles, at_a_time), rayon::current_num_threads());
-        let mut rest = out;
-        let cut = jobs.into_iter().map(|images| {
+        let (together, threads) =
+            (images_at_a_time(tiles, at_a_time), rayon::current_num_threads());
+        let (mut rest, mut owned) = (out, Vec::new());
+        for images in jobs(images, together, threads) {
             let (own, after) = std::mem::take(&mut rest).split_at_mut(images.len() * image);
+            memory::push(&mut owned, (images, own));
             rest = after;
-            (images, own)
-        });
-        let jobs: Vec<(Range<usize>, &mut [f32])> = cut.collect();
-        jobs.into_par_iter().with_max_len(1).for_each(|(images, out)| {
+        }
+        owned.into_par_iter().with_max_len(1).for_each(|(images, out)| {
             // Part by part of the same few images: what they read is then near.
             for (part, weights) in parts.iter().zip(weights.chunks_exact(bands * size)) {
                 let grid = part.grid::<T>();

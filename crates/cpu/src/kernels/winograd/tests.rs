@@ -164,7 +164,10 @@ fn at_most_five_millionths_are_given_up() {
 
 #[test]
 fn jobs_are_equal_shares_of_whole_tiles_at_a_time() {
-    use super::correlation::{images_at_a_time, jobs};
+    use super::correlation::images_at_a_time;
+    let jobs = |images, together, threads| -> Vec<std::ops::Range<usize>> {
+        super::correlation::jobs(images, together, threads).collect()
+    };
     // 16 tiles an image: three make 24 twice. 4: six. 64: three. 49: three leave the least.
     for (tiles, images) in [(16, 3), (4, 6), (64, 3), (49, 3), (1, 24), (24, 1), (100, 3)] {
         assert_eq!(images_at_a_time(tiles, 24), images, "{tiles} tiles");
