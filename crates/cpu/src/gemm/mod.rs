@@ -9,11 +9,12 @@
 //! for every round of k                        (as much as the shared scratch holds)
 //!   pack the shared side                      (the one with fewer lanes; all threads)
 //!   for every tile of C                       (in parallel; a tile owns its elements)
-//!     for every block of DEPTH_BLOCK of k     (in order: the only order of summation)
-//!       pack the tile's own lanes of the other side, and stay in L2 with them
-//!       for every panel of B                  (nr columns, stays in L1)
-//!         for every panel of A                (mr rows)
-//!           micro-kernel: mr x nr of C in registers, over the block's k
+//!     for some of its columns                 (all, if their sums stay in L2)
+//!       for every block of DEPTH_BLOCK of k   (in order: the only order of summation)
+//!         pack the tile's own lanes of the other side, unless they are, and stay in L2 with them
+//!         for every panel of B                (nr columns, stays in L1)
+//!           for every panel of A              (mr rows)
+//!             micro-kernel: mr x nr of C in registers, over the block's k
 //! ```
 //!
 //! Where C has too few tiles for the threads (a weight gradient of few channels: small C, long k),
@@ -115,6 +116,9 @@ const TOO_FEW_TILES: usize = 8;
 
 /// Elements of a side from which on it lies further away than L2, a thread's share of which it is.
 const LARGE_SIDE: usize = 1 << 18;
+
+/// Elements of C that stay in L2 while the next block of k is multiplied (512 KiB of f32).
+const SUMS_IN_L2: usize = 1 << 17;
 
 /// A k beside which copying C once costs nothing.
 const LONG: usize = 16 * DEPTH_BLOCK;
@@ -381,7 +385,7 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
                 let mut tiles = memory::list(rows);
                 for_each_chunk(self.parallel, &mut tiles, 1, |tile, rows| {
                     let lanes = lanes[tile].clone();
-                    self.tile(lanes, depth.clone(), size, packed, accumulate, rows[0]);
+                    self.tile_of_rows(lanes, depth.clone(), size, packed, accumulate, rows[0]);
                 });
             }
             Side::A => {
@@ -398,14 +402,29 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
                 }
                 for_each_chunk(self.parallel, &mut tiles, 1, |tile, rows| {
                     let lanes = lanes[tile].clone();
-                    self.tile(lanes, depth.clone(), size, packed, accumulate, &mut rows[0]);
+                    self.tile_of_columns(
+                        lanes,
+                        depth.clone(),
+                        size,
+                        packed,
+                        accumulate,
+                        &mut rows[0],
+                    );
                 });
             }
         }
     }
 
-    /// One tile: `lanes` of the side that is not shared against all lanes of the shared one.
-    fn tile(
+    /// A block of A as it was packed.
+    fn packed_a<'p>(&self, packed: &'p [E]) -> SideA<'p, E> {
+        match self.layout() {
+            Layout::Panels => SideA::Panels(packed),
+            Layout::Runs => SideA::Runs(packed),
+        }
+    }
+
+    /// A tile where A is shared: `lanes` of B, all rows.
+    fn tile_of_columns(
         &self,
         lanes: Range<usize>,
         depth: Range<usize>,
@@ -414,52 +433,82 @@ impl<'a, E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'a, E, A, B> {
         accumulate: bool,
         c: &mut [&mut [E]],
     ) {
-        let own_side = match self.shared {
-            Side::A => Side::B,
-            Side::B => Side::A,
-        };
-        let layout = self.layout();
-        let own_size = self.packed_elements(own_side, lanes.len(), depth.len().min(DEPTH_BLOCK));
-        // B's first panel of the block after this one: what is read when this one is done.
-        let then = |index: usize| {
-            packed
-                .get((index + 1) * size..)
-                .filter(|rest| self.shared == Side::B && !rest.is_empty())
-        };
+        let own_size = self.packed_elements(Side::B, lanes.len(), depth.len().min(DEPTH_BLOCK));
+        let far_a = self.m * self.k > LARGE_SIDE;
         scratch::with(own_size, |own| {
             for (index, packed) in packed.chunks(size).enumerate() {
                 let block = block_range(&depth, index);
-                let accumulate = accumulate || index > 0;
-                let zeros = match self.shared {
-                    Side::A => Vec::new(),
-                    Side::B => self.zeros(lanes.clone(), block.clone()),
-                };
-                let zeros = &zeros[..];
-                if self.shared == Side::B
-                    && self.kernel.in_place().is_some()
-                    && self.a.distance() <= NEAR_LANES
-                    && let Some(lanes) = self.a.lanes_in_place(lanes.clone(), block.clone(), own)
-                {
-                    let (a, depth) = (SideA::Lanes(&lanes), block.len());
-                    let packed =
-                        Packed { depth, a, b: packed, far_a: true, zeros, then: then(index) };
-                    self.kernel.block(&packed, c, 0, accumulate);
-                    continue;
+                let deep = block.len();
+                let own = &mut own[..self.packed_elements(Side::B, lanes.len(), deep)];
+                self.pack(Side::B, lanes.clone(), block, &[], own);
+                let a = self.packed_a(packed);
+                let packed = Packed { depth: deep, a, b: own, far_a, zeros: &[], then: None };
+                self.kernel.block(&packed, c, 0, accumulate || index > 0);
+            }
+        });
+    }
+
+    /// A tile where B is shared: `lanes` of A, all columns.
+    ///
+    /// Where its sums would not stay in L2, it is gone through some columns at a time, each over all blocks of k, and A,
+    /// once packed, is kept for the columns that follow.
+    fn tile_of_rows(
+        &self,
+        lanes: Range<usize>,
+        depth: Range<usize>,
+        size: usize,
+        packed: &[E],
+        accumulate: bool,
+        c: &mut [&mut [E]],
+    ) {
+        let blocks = depth.len().div_ceil(DEPTH_BLOCK);
+        let reads_lanes = self.kernel.in_place().is_some() && self.a.distance() <= NEAR_LANES;
+        let parts = match blocks > 1 && !reads_lanes {
+            true => (lanes.len() * self.n).div_ceil(SUMS_IN_L2),
+            false => 1,
+        };
+        let part = self.n.div_ceil(parts).next_multiple_of(self.kernel.nr);
+        let kept = if parts > 1 { blocks } else { 1 };
+        let own_size = self.packed_elements(Side::A, lanes.len(), depth.len().min(DEPTH_BLOCK));
+        // A block's panels of B from a column on.
+        let panels = |index: usize, first: usize| {
+            let deep = block_range(&depth, index).len();
+            packed.get(index * size + self.packed_elements(Side::B, first, deep)..)
+        };
+        scratch::with(kept * own_size, |own| {
+            for first in (0..self.n).step_by(part) {
+                let columns = part.min(self.n - first);
+                for index in 0..blocks {
+                    let block = block_range(&depth, index);
+                    let (deep, accumulate) = (block.len(), accumulate || index > 0);
+                    let b = panels(index, first).expect("packed panels");
+                    let b = &b[..self.packed_elements(Side::B, columns, deep)];
+                    // What is read when this block is done.
+                    let then = match index + 1 < blocks {
+                        true => panels(index + 1, first),
+                        false if first + part < self.n => panels(0, first + part),
+                        false => None,
+                    };
+                    let zeros = &self.zeros(lanes.clone(), block.clone())[..];
+                    if reads_lanes
+                        && let Some(lanes) =
+                            self.a.lanes_in_place(lanes.clone(), block.clone(), own)
+                    {
+                        let a = SideA::Lanes(&lanes);
+                        let packed = Packed { depth: deep, a, b, far_a: true, zeros, then };
+                        self.kernel.block(&packed, c, first, accumulate);
+                        continue;
+                    }
+                    let own = &mut own[index % kept * own_size..]
+                        [..self.packed_elements(Side::A, lanes.len(), deep)];
+                    if first == 0 {
+                        self.pack(Side::A, lanes.clone(), block, zeros, own);
+                    }
+                    // Of the first columns A was packed just now.
+                    let (a, far_a) = (self.packed_a(own), first > 0);
+                    let packed = Packed { depth: deep, a, b, far_a, zeros, then };
+                    self.kernel.block(&packed, c, first, accumulate);
                 }
-                let own = &mut own[..self.packed_elements(own_side, lanes.len(), block.len())];
-                self.pack(own_side, lanes.clone(), block.clone(), zeros, own);
-                let (a, b) = match self.shared {
-                    Side::A => (packed, &*own),
-                    Side::B => (&*own, packed),
-                };
-                let a = match layout {
-                    Layout::Panels => SideA::Panels(a),
-                    Layout::Runs => SideA::Runs(a),
-                };
-                let far_a = self.shared == Side::A && self.m * self.k > LARGE_SIDE;
-                let depth = block.len();
-                let packed = Packed { depth, a, b, far_a, zeros, then: then(index) };
-                self.kernel.block(&packed, c, 0, accumulate);
             }
         });
     }

@@ -362,6 +362,7 @@ fn parts_have_the_bits_of_the_whole() {
         check_parts(kernels, 97, 61, 700);
         check_parts(kernels, 90, 300, 12_000); // k split in several rounds of partial sums
         check_parts(kernels, 530, 520, 9_000); // the shared side packed in several rounds
+        check_parts(kernels, 1500, 1490, 523); // tiles of C gone through some columns at a time
     }
 }
 
