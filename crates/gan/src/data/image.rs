@@ -89,7 +89,16 @@ impl Image {
                 zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(bytes), options);
             decoder.decode_headers().map_err(damaged)?;
             let (width, height) = decoder.dimensions().unwrap_or((0, 0));
-            let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
+            let stored = decoder.input_colorspace().unwrap_or(ColorSpace::Unknown);
+            let components = decoder.info().map_or(0, |info| usize::from(info.components));
+            // The decoder makes room for those of the colour space, and reads all.
+            if stored.num_components() != components {
+                return Err(fail(format!(
+                    "{found} has {components} components, of which its colour space has {}",
+                    stored.num_components()
+                )));
+            }
+            let grey = stored == ColorSpace::Luma;
             let (space, channels) = if grey { (ColorSpace::Luma, 1) } else { (ColorSpace::RGB, 3) };
             check(width, height, 8 * channels, channels)?;
             decoder.set_options(options.jpeg_set_out_colorspace(space));
@@ -382,6 +391,25 @@ mod tests {
             }
             assert!(read > 0, "{scanned:?}");
         }
+    }
+
+    /// What zune-jpeg 0.5.16-rc3 falls over: YCbCr, as Adobe's segment says, of four components in a progressive image.
+    #[test]
+    fn a_fourth_component_of_a_colour_space_of_three_is_refused() {
+        let marker = |name| COLOUR_JPEG.windows(2).position(|pair| pair == [0xFF, name]).unwrap();
+        let (frame, scan) = (marker(0xC0), marker(0xDA));
+        let file = [
+            &COLOUR_JPEG[..frame],
+            &[0xFF, 0xC2, 0, 20, 8, 0, 37, 0, 5, 4, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1, 4, 0x21, 1],
+            &COLOUR_JPEG[frame + 19..scan], // behind the frame's header of 19 bytes: tables
+            b"\xFF\xEE\0\x0EAdobe\0d\0\0\0\0\x01",
+            &[0xFF, 0xDA, 0, 14, 4, 1, 0, 2, 0x11, 3, 0x11, 4, 0x11, 0, 0, 0],
+            &[0; 8],
+            &[0xFF, 0xD9],
+        ]
+        .concat();
+        let error = Image::decode("x", &file).unwrap_err().to_string();
+        assert!(error.contains("has 4 components, of which its colour space has 3"), "{error}");
     }
 
     #[test]
