@@ -119,7 +119,7 @@ impl<E: GemmElement, A: Operand<E>, B: Operand<E>> Multiply<'_, E, A, B> {
                         let (a, b) = (Rows::new(a, part.len()), Rows::new(b, piece.len()));
                         let columns = first..first + piece.len();
                         let rows = &mut c[part.clone()];
-                        self.kernel.block_of_rows(a, b, &ahead, rows, columns, index > 0);
+                        self.kernel.block_of_rows(&a, &b, &ahead, rows, columns, index > 0);
                         ahead.clear();
                     }
                     first += piece.len();

@@ -76,10 +76,10 @@ fn tile<E: GemmElement, const MR: usize, const NR: usize, const RUNS: bool>(
 
 /// [`super::kernel::TileOfWindows`].
 fn tile_of_windows<E: GemmElement, const MR: usize, const NR: usize>(
-    a: Windows<'_, E>,
-    b: Columns<'_, E>,
+    a: &Windows<'_, E>,
+    b: &Columns<'_, E>,
     vectors: usize,
-    _ahead: Columns<'_, E>,
+    _ahead: &Columns<'_, E>,
     c: &mut [E],
     apart: usize,
     accumulate: bool,
@@ -90,7 +90,7 @@ fn tile_of_windows<E: GemmElement, const MR: usize, const NR: usize>(
 
 /// [`tile_of_windows`] by a function `(a, b, sum)`.
 fn sum_windows<E: GemmElement, const MR: usize, const NR: usize>(
-    (a, b): (Windows<'_, E>, Columns<'_, E>),
+    (a, b): (&Windows<'_, E>, &Columns<'_, E>),
     vectors: usize,
     (c, apart): (&mut [E], usize),
     accumulate: bool,
@@ -180,10 +180,10 @@ pub(super) fn of_pairs() -> Kernel<f32> {
 
 #[cfg(test)]
 fn windows_of_pairs(
-    a: Windows<'_, f32>,
-    b: Columns<'_, f32>,
+    a: &Windows<'_, f32>,
+    b: &Columns<'_, f32>,
     vectors: usize,
-    _ahead: Columns<'_, f32>,
+    _ahead: &Columns<'_, f32>,
     c: &mut [f32],
     apart: usize,
     accumulate: bool,

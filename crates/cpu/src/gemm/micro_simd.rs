@@ -98,8 +98,8 @@ macro_rules! micro_kernel {
 
             /// `TileOfRows`. Private, as `dispatch` is.
             fn dispatch_of_rows(
-                a: Rows<'_, $element>,
-                b: Rows<'_, $element>,
+                a: &Rows<'_, $element>,
+                b: &Rows<'_, $element>,
                 further: &[&[$element]],
                 c: &mut [&mut [$element]],
                 first: usize,
@@ -118,10 +118,10 @@ macro_rules! micro_kernel {
 
             /// `TileOfWindows`. Private, as `dispatch` is.
             fn dispatch_of_windows(
-                a: Windows<'_, $element>,
-                b: Columns<'_, $element>,
+                a: &Windows<'_, $element>,
+                b: &Columns<'_, $element>,
                 vectors: usize,
-                ahead: Columns<'_, $element>,
+                ahead: &Columns<'_, $element>,
                 c: &mut [$element],
                 apart: usize,
                 accumulate: bool,
@@ -150,9 +150,9 @@ macro_rules! micro_kernel {
             /// A row of B for each k, whose lanes are multiplied one by one: see [`add_lane`].
             #[target_feature(enable = $features)]
             fn tile_of_windows<const ROWS: usize, const VECTORS: usize>(
-                a: Windows<'_, $element>,
-                b: Columns<'_, $element>,
-                ahead: Columns<'_, $element>,
+                a: &Windows<'_, $element>,
+                b: &Columns<'_, $element>,
+                ahead: &Columns<'_, $element>,
                 c: &mut [$element],
                 apart: usize,
                 accumulate: bool,
@@ -320,8 +320,8 @@ macro_rules! micro_kernel {
             /// The rows of both sides are asked for some k before they are multiplied, and `further` meanwhile.
             #[target_feature(enable = $features)]
             fn tile_of_rows<const ROWS: usize>(
-                a: Rows<'_, $element>,
-                b: Rows<'_, $element>,
+                a: &Rows<'_, $element>,
+                b: &Rows<'_, $element>,
                 further: &[&[$element]],
                 c: &mut [&mut [$element]],
                 first: usize,

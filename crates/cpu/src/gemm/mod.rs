@@ -74,7 +74,7 @@ use rayon::prelude::*;
 pub(crate) use bf16::{pair_lane, pair_two_rows};
 pub(crate) use element::{GemmElement, Products, kernel_of_pairs};
 use kernel::PANELS_IN_L2;
-pub(crate) use kernel::{Columns, Kernel, Packed, SideA, Steps, Windows};
+pub(crate) use kernel::{Columns, Kernel, Packed, SideA, Starts, Steps, Windows};
 pub(crate) use pack::{
     Layout, Matrix, NEAR_LANES, Operand, RUN, deal_rows, deal_stored_rows, interleave,
 };

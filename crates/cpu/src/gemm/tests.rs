@@ -443,14 +443,14 @@ fn check_windows<E: Sample>() {
                 for accumulate in [false, true] {
                     let mut c = old.clone();
                     let listed = Steps::new(steps.clone());
-                    let windows = Windows::new(&a, &starts, &listed, depth);
+                    let windows = Windows::new(&a, Starts::new(&starts), &listed, depth);
                     let from = Columns { data: &b, apart: apart_b };
                     let to = (&mut c[..], apart_c);
                     kernel.block_of_windows(
-                        windows,
-                        from,
+                        &windows,
+                        &from,
                         columns,
-                        Columns::lines(&a),
+                        &Columns::lines(&a),
                         to,
                         accumulate,
                     );
@@ -488,5 +488,5 @@ fn windows_of_every_number_and_width() {
 #[test]
 #[should_panic(expected = "a window ends at 7 of 7")]
 fn windows_end_within_their_slice() {
-    Windows::new(&[0.0f32; 7], &[0, 3], &Steps::new(vec![0, 4]), 2);
+    Windows::new(&[0.0f32; 7], Starts::new(&[0, 3]), &Steps::new(vec![0, 4]), 2);
 }

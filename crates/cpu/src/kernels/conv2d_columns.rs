@@ -11,8 +11,8 @@ use super::conv2d::Extents;
 use super::conv2d_few_channels::FEW_CHANNELS;
 use super::{Real, fill_chunks};
 use crate::gemm::{
-    Columns, GemmElement, Kernel, Matrix, PARALLEL_WORK, Steps, Windows, for_each_chunk, gemm,
-    with_scratch,
+    Columns, GemmElement, Kernel, Matrix, PARALLEL_WORK, Starts, Steps, Windows, for_each_chunk,
+    gemm, with_scratch,
 };
 use crate::vectors::vectorised;
 
@@ -87,9 +87,10 @@ fn columns_in_place<E: GemmElement>(
                 let lanes = d.len() / apart;
                 let (own, further) = g[tile * together * outputs..].split_at(lanes * outputs);
                 let further = &further[..further.len().min(own.len())];
-                let rows = Windows::new(own, &starts[..lanes], &steps, outputs);
+                let rows = Windows::new(own, Starts::new(&starts[..lanes]), &steps, outputs);
                 let w = Columns { data: w, apart };
-                kernel.block_of_windows(rows, w, apart, Columns::lines(further), (d, apart), false);
+                let further = Columns::lines(further);
+                kernel.block_of_windows(&rows, &w, apart, &further, (d, apart), false);
             }
         });
     };

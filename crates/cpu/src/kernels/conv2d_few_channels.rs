@@ -19,7 +19,8 @@
 
 use super::conv2d::Extents;
 use crate::gemm::{
-    Columns, GemmElement, Kernel, PARALLEL_WORK, Steps, Windows, for_each_chunk, with_scratch,
+    Columns, GemmElement, Kernel, PARALLEL_WORK, Starts, Steps, Windows, for_each_chunk,
+    with_scratch,
 };
 use crate::memory;
 use crate::vectors::prefetch;
@@ -167,10 +168,11 @@ pub(super) fn forward<E: GemmElement>(
                 let first = |tile: usize| tile * positions / tiles;
                 for tile in 0..tiles {
                     let own = first(tile)..first(tile + 1);
-                    let patches = Windows::new(frame, &starts[own.clone()], &taps, taps.depth());
+                    let patches =
+                        Windows::new(frame, Starts::new(&starts[own.clone()]), &taps, taps.depth());
                     let results = (&mut results[0][own.start * e.o..own.end * e.o], e.o);
                     let nothing = Columns::lines(&[]);
-                    kernel.block_of_windows(patches, weights, e.o, nothing, results, false);
+                    kernel.block_of_windows(&patches, &weights, e.o, &nothing, results, false);
                 }
             });
         });
@@ -209,11 +211,11 @@ pub(super) fn grad_weight<E: GemmElement>(
                     let mut next = next.chunks(share);
                     let tiles = sums.chunks_mut(lanes * e.o);
                     for (taps, sums) in taps.chunks(lanes).zip(tiles) {
-                        let patches = Windows::new(frame, taps, &starts, positions);
+                        let patches = Windows::new(frame, Starts::new(taps), &starts, positions);
                         let ahead = Columns::lines(next.next().unwrap_or_default());
                         let added = index > own.start;
                         let sums = (sums, e.o);
-                        kernel.block_of_windows(patches, columns, e.o, ahead, sums, added);
+                        kernel.block_of_windows(&patches, &columns, e.o, &ahead, sums, added);
                     }
                 }
             });

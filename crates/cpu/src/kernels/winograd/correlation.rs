@@ -9,7 +9,7 @@ use super::planes::{
 use super::tiling::{LANES, Tiling};
 use super::{APART, BAND, LARGEST_SHARED, TOGETHER};
 use crate::gemm::{
-    Columns, DEPTH_BLOCK, GemmElement, MOST_LANES, Packed, RUN, SideA, Steps, Windows, with_scratch,
+    Columns, DEPTH_BLOCK, GemmElement, Packed, RUN, SideA, Starts, Steps, Windows, with_scratch,
 };
 use crate::memory;
 use rayon::prelude::*;
@@ -238,6 +238,8 @@ fn multiply_tiles<T: Tiling>(
     let point_size = count * RUN + APART;
     let (blocks, block) = (depth.div_ceil(T::DEPTH), points * point_size);
     let steps = Steps::new((0..T::DEPTH).collect());
+    let runs: Vec<usize> = (0..count).map(|tile| tile * RUN).collect();
+    let runs: Vec<Starts<'_>> = runs.chunks(kernel.mr).map(Starts::new).collect();
     with_scratch(blocks * block, |values: &mut [f32]| {
         // Each group of channels of a phase has its place in a block of k: blocks are multiples of a group.
         let group = |k: usize| Group {
@@ -270,19 +272,16 @@ fn multiply_tiles<T: Tiling>(
                             let weights = Columns { data: weights, apart: kernel.nr };
                             // What is multiplied next: at each k a line of it.
                             let mut then = all[at + used..].chunks(deep * kernel.nr / 2);
-                            let tiles = products.chunks_mut(kernel.mr * BAND).enumerate();
-                            for (tile, products) in tiles {
-                                let lanes = products.len() / BAND;
-                                let starts: [usize; MOST_LANES] =
-                                    std::array::from_fn(|i| (tile * kernel.mr + i) * RUN);
-                                let own = Windows::new(values, &starts[..lanes], &steps, deep);
+                            let tiles = products.chunks_mut(kernel.mr * BAND);
+                            for (&runs, products) in runs.iter().zip(tiles) {
+                                let own = Windows::new(values, runs, &steps, deep);
                                 let ahead = Columns::lines(then.next().unwrap_or_default());
                                 let to = (&mut products[panel * kernel.nr..], BAND);
                                 kernel.block_of_windows(
-                                    own,
-                                    weights,
+                                    &own,
+                                    &weights,
                                     kernel.nr,
-                                    ahead,
+                                    &ahead,
                                     to,
                                     index > 0,
                                 );

@@ -5,7 +5,7 @@ use super::planes::{
 };
 use super::tiling::{LANES, Tiling};
 use super::{APART, BAND, LARGEST_SHARED, image_phases, image_taps};
-use crate::gemm::{Columns, GemmElement, MOST_LANES, Steps, Windows, with_scratch};
+use crate::gemm::{Columns, GemmElement, Starts, Steps, Windows, with_scratch};
 use crate::kernels::conv2d::Extents;
 use crate::memory;
 use rayon::prelude::*;
@@ -66,6 +66,7 @@ pub(super) fn weight_gradient<T: Tiling>(e: &Extents, x: &[f32], g: &[f32], w: &
         });
     };
     let steps = Steps::new((0..T::DEPTH.min(tiles)).map(|tile| tile * row).collect());
+    let outputs: Vec<usize> = (0..e.o).collect();
     // Adds their products with the image's tiles to a job's sums, [point][o][BAND].
     let add = |job: usize, first: usize, cotangents: &[f32], sums: &mut [f32]| {
         let (phase, band) = (job / bands, job % bands * BAND);
@@ -86,16 +87,14 @@ pub(super) fn weight_gradient<T: Tiling>(e: &Extents, x: &[f32], g: &[f32], w: &
                     let cotangents = &cotangents[point * (count * row + APART)..][..count * row];
                     let values = &values[point * (count * BAND + APART)..][..count * BAND];
                     let values = Columns { data: values, apart: BAND };
-                    let tiles = sums.chunks_mut(kernel.mr * BAND).enumerate();
-                    for (tile, sums) in tiles {
-                        let (lane, lanes) = (tile * kernel.mr, sums.len() / BAND);
-                        let starts: [usize; MOST_LANES] = std::array::from_fn(|i| lane + i);
-                        let own = Windows::new(cotangents, &starts[..lanes], &steps, count);
+                    let tiles = sums.chunks_mut(kernel.mr * BAND);
+                    for (lanes, sums) in outputs.chunks(kernel.mr).zip(tiles) {
+                        let own = Windows::new(cotangents, Starts::new(lanes), &steps, count);
                         // The last lanes of the next tile: the line of its first ones is near.
-                        let further = cotangents.get(lane + lanes + kernel.mr - 1..);
+                        let further = cotangents.get(lanes[0] + lanes.len() + kernel.mr - 1..);
                         let ahead = Columns { data: further.unwrap_or_default(), apart: row };
                         let added = first + block > 0;
-                        kernel.block_of_windows(own, values, width, ahead, (sums, BAND), added);
+                        kernel.block_of_windows(&own, &values, width, &ahead, (sums, BAND), added);
                     }
                 }
             });
