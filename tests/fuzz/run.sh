@@ -3,6 +3,8 @@
 #
 #   tests/fuzz/run.sh [SECONDS [TARGET ...]]
 #
+# With `build` in the place of SECONDS it runs none.
+#
 # BELAMY_FUZZ_SEED, a number, draws the same inputs again as far as that goes: then what is found is the last change's.
 # BELAMY_FUZZ_RUNS ends each after so many executions instead. An input that takes 5 seconds is a finding; on a machine
 # where others come first, BELAMY_FUZZ_TIMEOUT gives it more. Needs Rust, git and a C++ compiler, on Linux. What is found lies
@@ -24,7 +26,7 @@ export RUSTC_WRAPPER="$PWD/cover.sh"
 # Without optimised kernels, which take a minute to build, weights takes 1.07 and checkpoint 1.15 of the time: they are worth
 # it where much is run.
 kernels=()
-if [ -n "${BELAMY_FUZZ_RUNS:-}" ] || [ "$seconds" -ge 600 ]; then
+if [ -n "${BELAMY_FUZZ_RUNS:-}" ] || { [ "$seconds" != build ] && [ "$seconds" -ge 600 ]; }; then
   kernels=(--config profile.release.package.belamy-cpu.opt-level=1)
 fi
 began=$SECONDS
@@ -49,6 +51,7 @@ fi
 export CUSTOM_LIBFUZZER_PATH="$library/libfuzzer.a"
 cargo build --quiet --release "${kernels[@]}" --target "$host" $(printf -- '--bin %s ' "${targets[@]}")
 echo "built in $((SECONDS - began)) s"
+[ "$seconds" != build ] || exit 0
 export programs="${CARGO_TARGET_DIR:-target}/$host/release"
 
 # Readers of paths are given files in memory; libFuzzer ends without removing them.

@@ -85,65 +85,72 @@ fn is_told(ran: &Ran) -> bool {
     (ran.code == Some(0) || ran.code == Some(1) && is_told) && !ran.stderr.contains("panicked")
 }
 
-/// A recipe whose tensors are large beside all else: points, and images through convolutions, norms and an average.
-const RECIPES: [&str; 2] = ["sine --batch 40000 --set latent=4", "mnist-dcgan --batch 40"];
 /// At most so many requests of a run are refused, spread over all, and so many of the last: those of its last picture, its
 /// curves and its page.
 const MOST: (u32, u32) = (24, 8);
 
-#[test]
-fn a_run_that_is_refused_memory_at_any_request_keeps_its_last_checkpoint() {
-    let test = "a_run_that_is_refused_memory_at_any_request_keeps_its_last_checkpoint";
-    let folder = Folder::new("memory");
+/// Of a recipe whose tensors are large beside all else.
+fn keeps_its_last_checkpoint(test: &str, recipe: &str) {
+    let folder = Folder::new(test);
     let Some(library) = shim(test, &folder) else { return };
-    for (index, recipe) in RECIPES.into_iter().enumerate() {
-        let [whole, begun, run] =
-            ["whole", "begun", "run"].map(|name| folder.path().join(format!("{name}-{index}")));
-        let plan = format!(
-            "train {recipe} --log-every 1 --sample-every 1 --checkpoint-every 1 --keep-checkpoints 9 --threads 1"
-        );
-        succeeds(&format!("{plan} --steps 3 --out {}", whole.display()));
-        succeeds(&format!("{plan} --steps 1 --out {}", begun.display()));
-        let before = checkpoint(&begun, 1);
-        let resume = format!("train --resume {} --steps 3 --threads 1", run.display());
-        copied(&begun, &run);
-        let (ran, count) = with_little_memory(&library, LEAST, &resume, None, &folder);
-        assert_eq!(ran.code, Some(0), "{ran:?}");
-        assert!(count > 20, "{recipe}: {count} requests");
+    let [whole, begun, run] = ["whole", "begun", "run"].map(|name| folder.path().join(name));
+    let plan = format!(
+        "train {recipe} --log-every 1 --sample-every 1 --checkpoint-every 1 --keep-checkpoints 9 --threads 1"
+    );
+    succeeds(&format!("{plan} --steps 3 --out {}", whole.display()));
+    succeeds(&format!("{plan} --steps 1 --out {}", begun.display()));
+    let before = checkpoint(&begun, 1);
+    let resume = format!("train --resume {} --steps 3 --threads 1", run.display());
+    copied(&begun, &run);
+    let (ran, count) = with_little_memory(&library, LEAST, &resume, None, &folder);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(count > 20, "{recipe}: {count} requests");
 
-        let mut problems = Vec::new();
-        let (mut failed, mut over_pictures) = (0, 0);
-        let spread = (1..=count - MOST.1).step_by(count.div_ceil(MOST.0) as usize);
-        for refused in spread.chain(count - MOST.1 + 1..=count) {
-            copied(&begun, &run);
-            let (ran, _) = with_little_memory(&library, LEAST, &resume, Some(refused), &folder);
-            if !is_told(&ran) {
-                problems.push(format!("request {refused} of {count}: {ran:?}"));
-            }
-            failed += u32::from(ran.code == Some(1));
-            if ["a picture", "curves", "a page", "an event"]
-                .iter()
-                .any(|what| ran.stderr.contains(what))
-            {
-                // The step before the picture is not lost.
-                assert!(saved(&run) >= 2, "request {refused}: {ran:?}");
-                over_pictures += 1;
-            }
-            assert!(checkpoint(&run, 1) == before, "request {refused}: {ran:?}");
-            succeeds(&resume);
-            assert!(checkpoint(&run, 3) == checkpoint(&whole, 3), "request {refused}: {ran:?}");
-            let pictures =
-                |run: &Path| (files(run.join("samples")), std::fs::read(run.join("curves.png")));
-            let (found, expected) = (pictures(&run), pictures(&whole));
-            assert!(
-                found.0 == expected.0 && found.1.unwrap() == expected.1.unwrap(),
-                "request {refused}: {ran:?}"
-            );
+    let mut problems = Vec::new();
+    let (mut failed, mut over_pictures) = (0, 0);
+    let spread = (1..=count - MOST.1).step_by(count.div_ceil(MOST.0) as usize);
+    for refused in spread.chain(count - MOST.1 + 1..=count) {
+        copied(&begun, &run);
+        let (ran, _) = with_little_memory(&library, LEAST, &resume, Some(refused), &folder);
+        if !is_told(&ran) {
+            problems.push(format!("request {refused} of {count}: {ran:?}"));
         }
-        assert!(problems.is_empty(), "{recipe}: {}:\n{}", problems.len(), problems.join("\n"));
-        assert!(failed > 10, "{recipe}: {failed} of {count} requests were refused");
-        assert!(over_pictures > 0, "{recipe}: no picture was refused its memory");
+        failed += u32::from(ran.code == Some(1));
+        if ["a picture", "curves", "a page", "an event"]
+            .iter()
+            .any(|what| ran.stderr.contains(what))
+        {
+            // The step before the picture is not lost.
+            assert!(saved(&run) >= 2, "request {refused}: {ran:?}");
+            over_pictures += 1;
+        }
+        assert!(checkpoint(&run, 1) == before, "request {refused}: {ran:?}");
+        succeeds(&resume);
+        assert!(checkpoint(&run, 3) == checkpoint(&whole, 3), "request {refused}: {ran:?}");
+        let pictures =
+            |run: &Path| (files(run.join("samples")), std::fs::read(run.join("curves.png")));
+        let (found, expected) = (pictures(&run), pictures(&whole));
+        assert!(
+            found.0 == expected.0 && found.1.unwrap() == expected.1.unwrap(),
+            "request {refused}: {ran:?}"
+        );
     }
+    assert!(problems.is_empty(), "{recipe}: {}:\n{}", problems.len(), problems.join("\n"));
+    assert!(failed > 10, "{recipe}: {failed} of {count} requests were refused");
+    assert!(over_pictures > 0, "{recipe}: no picture was refused its memory");
+}
+
+#[test]
+fn a_run_of_points_that_is_refused_memory_at_any_request_keeps_its_last_checkpoint() {
+    let test = "a_run_of_points_that_is_refused_memory_at_any_request_keeps_its_last_checkpoint";
+    keeps_its_last_checkpoint(test, "sine --batch 40000 --set latent=4");
+}
+
+/// Through convolutions, norms and an average.
+#[test]
+fn a_run_of_images_that_is_refused_memory_at_any_request_keeps_its_last_checkpoint() {
+    let test = "a_run_of_images_that_is_refused_memory_at_any_request_keeps_its_last_checkpoint";
+    keeps_its_last_checkpoint(test, "mnist-dcgan --batch 40");
 }
 
 /// What is drawn from a run of points and one of images, each into the file that is named last.
