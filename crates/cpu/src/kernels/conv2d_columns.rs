@@ -80,6 +80,7 @@ fn columns_in_place<E: GemmElement>(
     let together = kernel.windows_at_a_time(apart);
     let starts: Vec<usize> = (0..together).map(|lane| lane * outputs).collect();
     let multiply = |w: &[E], d: &mut [E]| {
+        let w = Columns { data: w, apart };
         let is_parallel = d.len() * outputs >= PARALLEL_WORK;
         for_each_chunk(is_parallel, d, 64 * together * apart, |first, d| {
             let g = &g[first * 64 * together * outputs..];
@@ -88,7 +89,6 @@ fn columns_in_place<E: GemmElement>(
                 let (own, further) = g[tile * together * outputs..].split_at(lanes * outputs);
                 let further = &further[..further.len().min(own.len())];
                 let rows = Windows::new(own, Starts::new(&starts[..lanes]), &steps, outputs);
-                let w = Columns { data: w, apart };
                 let further = Columns::lines(further);
                 kernel.block_of_windows(&rows, &w, apart, &further, (d, apart), false);
             }
