@@ -13,7 +13,7 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds.push([&found[..], &[5, 0, 14], &[0; 14]].concat());
     // Found in zune-jpeg 0.5.16-rc3: four components of a colour space that has three, the fourth sampled less than the first.
     let components = [1, 2, 0, 37, 5, 2, 1, 0, 0, 2];
-    let adobe: &[u8] = &[b"Adobe\0d\0\0\0\0".as_slice(), &[1]].concat();
+    let adobe = b"Adobe\0d\0\0\0\0\x01";
     let scan = [&[0; 6][..], &[8, 0], &[0; 8]].concat();
     seeds.push([&components[..], &[5, 3, adobe.len() as u8], adobe, &scan].concat());
     seeds.extend([COLOUR, GREY].map(|file| [&[0], &file[JPEG.len()..]].concat()));

@@ -61,7 +61,7 @@ impl Steps {
     }
 }
 
-/// Where windows start.
+/// Where windows start, and the furthest of these places.
 #[derive(Clone, Copy)]
 pub(crate) struct Starts<'a> {
     each: &'a [usize],
@@ -383,7 +383,7 @@ impl<E: GemmElement> Kernel<E> {
     /// nr. `ahead` is what will be read next, a line at each k of the first tile and the following ones.
     ///
     /// Operands come by reference: a copy would be read, a vector at once, out of what was written field by field, and a
-    /// processor waits with that until all results that were stored before have left for memory. (3 to 64 channels: a thirteenth
+    /// processor waits with that until all results that were stored before have left for memory. (3 to 64 channels: a twentieth
     /// of the time.)
     pub(crate) fn block_of_windows(
         &self,
